@@ -1,0 +1,3 @@
+"""distill_lab: a laboratory for knowledge distillation."""
+
+__version__ = "0.1.0"

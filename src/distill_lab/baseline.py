@@ -1,0 +1,78 @@
+"""The baseline: the same student, start, rows and budget, without the teacher."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pytorch_lightning.loggers import CSVLogger
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from distill_lab.evaluation import answers, score
+from distill_lab.lab import Lab
+from distill_lab.models import count_parameters, state_fingerprint
+from distill_lab.modules import FineTuning
+from distill_lab.store import digest
+from distill_lab.tasks import Data, TextTask
+from distill_lab.training import fit
+from distill_lab.types import Scores
+
+log = logging.getLogger(__name__)
+_FORMAT = 1  # raised when what the store holds of a baseline changes
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A trained or found baseline.
+
+    Attributes:
+        scores: Metrics and logits on the evaluation sets.
+        cost: Parameters and what its training took.
+        fingerprint: Of everything that determines it.
+    """
+
+    scores: Scores
+    cost: dict[str, float | int]
+    fingerprint: str
+
+
+def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab) -> Baseline:
+    """Train a student on labels alone, or find it in the store.
+
+    Args:
+        start: The student before its first step; it is trained in place.
+        task: Names the problem and its metrics.
+        data: The rows.
+        lab: Gives budget, optimizer and store.
+    """
+    ingredients = {
+        "format": _FORMAT,
+        "start": state_fingerprint(start.state_dict()),
+        "config": digest(json.loads(start.config.to_json_string())),
+        "data": data.fingerprint,
+        "problem": asdict(task.problem),
+        "optim": asdict(lab.optim),
+        **lab.budget.ingredients(),
+    }
+
+    def make(folder: Path) -> None:
+        log.info("baseline: the same student without the teacher")
+        loggers = [CSVLogger(str(folder), name="", version="")]
+        module = FineTuning(start, task, lab.optim)
+        cost = fit(module, data, lab.budget, folder, "baseline", loggers)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        save_file(answers(start, data, lab.device, "baseline"), folder / "logits.safetensors")
+        start.save_pretrained(folder / "student")
+        data.tokenizer.save_pretrained(folder / "student")
+        content = {"parameters": count_parameters(start), **cost.plain()}
+        (folder / "cost.json").write_text(json.dumps(content), encoding="utf-8")
+
+    path, found = lab.store.get("baselines", ingredients, make)
+    log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)
+    scores = score(task, data, load_file(path / "logits.safetensors"))
+    cost = json.loads((path / "cost.json").read_text(encoding="utf-8"))
+    return Baseline(scores, cost, path.name)

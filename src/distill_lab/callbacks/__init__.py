@@ -1,0 +1,6 @@
+"""Callbacks of the lab."""
+
+from distill_lab.callbacks.distillation import DistillationLoss
+from distill_lab.callbacks.progress import Progress
+
+__all__ = ["DistillationLoss", "Progress"]

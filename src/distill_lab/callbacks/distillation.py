@@ -1,0 +1,114 @@
+"""The distillation loss callback: schedules of T and λ, the terms in the log, warnings."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from distill_lab.callbacks.schedules import Schedule, scheduled
+from distill_lab.modules import Distillation
+from distill_lab.objectives.base import check_lam, check_temperature
+from distill_lab.types import Term
+
+log = logging.getLogger(__name__)
+_DROWNS = 100.0
+
+
+class DistillationLoss(pl.Callback):
+    """Sets T and λ for each step and logs what the loss is made of.
+
+    Each term is logged raw (`train/soft`: no λ, no T², so that curves of different T can be
+    compared) and weighted (`train/soft_weighted`: its part of the loss), with the agreement of
+    student and teacher on the batch.
+
+    Args:
+        temperature_schedule: How T goes from `objective.temperature` to `temperature_end`.
+        temperature_end: T at the last step.
+        lam_schedule: How λ goes from `objective.lam` to `lam_end`.
+        lam_end: λ at the last step.
+
+    Raises:
+        ConfigError: If an end value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature_schedule: Schedule = "constant",
+        temperature_end: float = 1.0,
+        lam_schedule: Schedule = "constant",
+        lam_end: float = 0.0,
+    ) -> None:
+        check_temperature(temperature_end, "callbacks.distillation.temperature_end")
+        check_lam(lam_end, "callbacks.distillation.lam_end")
+        self.temperature_schedule = temperature_schedule
+        self.temperature_end = temperature_end
+        self.lam_schedule = lam_schedule
+        self.lam_end = lam_end
+        self._start: tuple[float, float] | None = None
+        self._warned = False
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set T and λ."""
+        if not isinstance(pl_module, Distillation):
+            return
+        objective = pl_module.objective
+        if self._start is None:
+            self._start = (objective.temperature, objective.lam)
+        last = max(float(trainer.estimated_stepping_batches) - 1, 1.0)
+        progress = trainer.global_step / last
+        objective.temperature = scheduled(
+            self.temperature_schedule, self._start[0], self.temperature_end, progress
+        )
+        objective.lam = scheduled(self.lam_schedule, self._start[1], self.lam_end, progress)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Log the terms, at the steps at which the trainer logs."""
+        if not isinstance(pl_module, Distillation):
+            return
+        if trainer.global_step % trainer.log_every_n_steps:
+            return
+        terms: dict[str, Term] = outputs["terms"]
+        values: dict[str, float | Tensor] = {"train/loss": outputs["loss"].detach()}
+        for name, term in terms.items():
+            values[f"train/{name}"] = term.value.detach()
+            values[f"train/{name}_weighted"] = term.value.detach() * term.weight
+        values["train/temperature"] = pl_module.objective.temperature
+        values["train/lam"] = pl_module.objective.lam
+        values |= _agreement(outputs["student"], outputs["teacher"])
+        pl_module.log_dict(values)
+        self._warn(terms)
+
+    def _warn(self, terms: dict[str, Term]) -> None:
+        parts = {n: abs(t.value.detach().item() * t.weight) for n, t in terms.items() if t.weight > 0}
+        if self._warned or len(parts) < 2:
+            return
+        large, small = max(parts, key=parts.__getitem__), min(parts, key=parts.__getitem__)
+        if parts[large] > _DROWNS * parts[small]:
+            self._warned = True
+            log.warning(
+                "the term '%s' (%.3g) is more than %.0f times the term '%s' (%.3g): the smaller"
+                " one teaches next to nothing; look at lam, the temperature or the weights",
+                large, parts[large], _DROWNS, small, parts[small],
+            )  # fmt: skip
+
+
+def _agreement(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    """Return how far the answers of `[rows, labels]` logits agree, by name."""
+    if student.shape[1] == 1:
+        return {"train/teacher_distance": (student - teacher).abs().mean()}
+    same = student.argmax(dim=1) == teacher.argmax(dim=1)
+    return {"train/agreement": same.to(torch.float32).mean()}

@@ -1,0 +1,24 @@
+"""Values that change over the steps of a training."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+def scheduled(schedule: Schedule, start: float, end: float, progress: float) -> float:
+    """Return the value at a point of the training.
+
+    Args:
+        schedule: "constant" stays at `start`; "linear" and "cosine" go from `start` to `end`.
+        start: Value at the first step.
+        end: Value at the last step.
+        progress: Share of the training that is done, 0 to 1.
+    """
+    if schedule == "constant":
+        return start
+    done = min(max(progress, 0.0), 1.0)
+    share = done if schedule == "linear" else (1 - math.cos(math.pi * done)) / 2
+    return start + (end - start) * share

@@ -1,0 +1,76 @@
+"""The command line; the one place that reads Hydra's state."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from distill_lab import __version__
+from distill_lab.errors import UsageError
+
+_HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a comparison
+
+  distill-lab train [KEY=VALUE ...]       fine-tune or find the teacher, distil the student, train
+                                          or find the baseline, compare; without arguments, the
+                                          embedded demonstration
+  distill-lab train -m KEY=V1,V2 ...      a sweep: every combination, one folder a job
+  distill-lab compare RUN_OR_STUDY ...    finished runs side by side, mean and spread over seeds
+
+  distill-lab VERB --help                 more about a verb
+  distill-lab --version                   the version
+"""
+_USAGE = 2
+
+
+def main() -> None:
+    """Run the verb that was typed; errors of use end with one sentence and exit code 2."""
+    verb, rest = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    verbs = {"train": _train, "compare": _compare}
+    if verb in ("--help", "-h", "help"):
+        print(_HELP, end="")
+    elif verb == "--version":
+        print(__version__)
+    elif verb in verbs:
+        sys.exit(_guarded(verbs[verb], rest))
+    else:
+        from distill_lab.errors import did_you_mean
+
+        print(f"distill-lab: no such verb: {verb}{did_you_mean(verb, verbs)}", file=sys.stderr)
+        sys.exit(_USAGE)
+
+
+def _guarded(verb, rest: list[str]) -> int:  # type: ignore[no-untyped-def]
+    try:
+        return int(verb(rest) or 0)
+    except UsageError as error:
+        for line in str(error).splitlines():
+            print(f"distill-lab: {line}", file=sys.stderr)
+        return _USAGE
+    except KeyboardInterrupt:
+        print("distill-lab: interrupted; the same line starts again", file=sys.stderr)
+        return 130
+
+
+def _compare(rest: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="distill-lab compare",
+        description="Show finished runs side by side: mean and standard deviation over seeds,"
+        " retention (student / teacher) and gain (student - baseline of the same seed).",
+    )
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="RUN_OR_STUDY", help="folder of a run or of a study"
+    )
+    from distill_lab.results.show import show_comparison
+
+    show_comparison(parser.parse_args(rest).paths)
+    return 0
+
+
+def _train(rest: list[str]) -> int:
+    from distill_lab.hydra_entry import train
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    return train(rest)

@@ -1,0 +1,245 @@
+"""Configuration: the root schema, the check before anything is loaded, the one `instantiate`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from distill_lab.errors import ConfigError, did_you_mean
+
+Node = dict[str, Any]
+
+
+@dataclass
+class Config:
+    """The root of a run's configuration; groups are plain dicts that name their `_target_`."""
+
+    study: str = "default"
+    """Name of the study: folder of its runs, group of its W&B runs."""
+    seed: int = 1
+    """Fixes data order, initialisation and dropout of student and baseline."""
+    baseline: bool = True
+    """Whether the same student is also trained without the teacher (or found in the store)."""
+    store_dir: str = "store"
+    """Where fine-tuned teachers and baselines are kept for later runs."""
+    recipe: Node = field(default_factory=dict)
+    """What is known to work on the task; `optim`, `trainer` and `teacher` read it."""
+    task: Node = field(default_factory=dict)
+    teacher: Node = field(default_factory=dict)
+    student: Node = field(default_factory=dict)
+    objective: Node = field(default_factory=dict)
+    optim: Node = field(default_factory=dict)
+    trainer: Node = field(default_factory=dict)
+    callbacks: Node = field(default_factory=dict)
+    logger: Node = field(default_factory=dict)
+
+
+GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
+# What `run` passes itself when it builds a node of the group; a yaml may not give it.
+_PASSED = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configuration: in the wheel, else in the checkout."""
+    return _shipped("conf")
+
+
+def experiments_dir() -> Path:
+    """Return the folder of the shipped studies: in the wheel, else in the checkout."""
+    return _shipped("experiments")
+
+
+def _shipped(name: str) -> Path:
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parents[2] / name
+
+
+def schema() -> DictConfig:
+    """Return the typed root; its groups are open, so that `check` can name what is misspelt."""
+    node: DictConfig = OmegaConf.structured(Config)
+    for name in ("recipe", *GROUPS):
+        OmegaConf.set_struct(node[name], False)
+    return node
+
+
+def plain(composed: DictConfig) -> Config:
+    """Resolve a composed configuration into plain values.
+
+    Raises:
+        ConfigError: If an interpolation fails or a mandatory value is missing.
+    """
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError([f"{key}: no value is given and there is no default" for key in missing])
+    try:
+        content = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(content, dict)
+    known = {item.name for item in fields(Config)}
+    extra = [
+        f"{key}: not a key of the configuration{did_you_mean(str(key), known)}"
+        for key in content
+        if key not in known
+    ]
+    if extra:
+        raise ConfigError(extra)
+    return Config(**{str(key): value for key, value in content.items()})
+
+
+def check(config: Config) -> None:
+    """Hold every `_target_` against the signature it calls.
+
+    Nothing is loaded or built.
+
+    Raises:
+        ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
+            values of a wrong type, targets that do not exist.
+    """
+    faults: list[str] = []
+    for name in GROUPS:
+        for path, node in _targets(getattr(config, name), name):
+            faults += _faults(path, node)
+        if name in ("task", "teacher", "student", "objective", "optim", "trainer"):
+            if "_target_" not in getattr(config, name):
+                faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
+    if faults:
+        raise ConfigError(faults)
+
+
+def build(node: Mapping[str, Any], **objects: Any) -> Any:
+    """Instantiate one checked node; the only place that does.
+
+    Args:
+        node: A mapping with `_target_`.
+        **objects: Further keyword arguments that only exist at run time.
+    """
+    from hydra.utils import instantiate
+
+    return instantiate(dict(node), _convert_="all", **objects)
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, Node]]:
+    if not isinstance(node, dict):
+        return
+    if "_target_" in node:
+        yield path, node
+    for key, child in node.items():
+        yield from _targets(child, f"{path}.{key}")
+
+
+def _faults(path: str, node: Node) -> list[str]:
+    target = node["_target_"]
+    try:
+        function = locate(target)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        return [f"{path}._target_: {target!r} cannot be imported ({error})"]
+    passed = _PASSED.get(path.split(".")[0], set())
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in passed
+    }
+    given = {key: value for key, value in node.items() if not _is_directive(key)}
+    absent = [] if node.get("_partial_") else _absent(path, target, given, parameters)
+    return [
+        *_unknown(path, target, given, parameters),
+        *absent,
+        *_mistyped(path, function, given, parameters),
+    ]
+
+
+def _is_directive(key: str) -> bool:
+    return key.startswith("_") and key.endswith("_")
+
+
+def locate(target: str) -> Any:
+    """Import the object that a dotted name stands for.
+
+    Raises:
+        ImportError: If no part of the name is a module.
+        AttributeError: If the module lacks the name.
+    """
+    module_name, _, name = str(target).rpartition(".")
+    return getattr(importlib.import_module(module_name), name)
+
+
+_Parameters = Mapping[str, inspect.Parameter]
+
+
+def _unknown(path: str, target: str, given: Node, parameters: _Parameters) -> list[str]:
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return []
+    return [
+        f"{path}.{key}: not a parameter of {target}{did_you_mean(key, parameters)}"
+        for key in given
+        if key not in parameters
+    ]
+
+
+def _absent(path: str, target: str, given: Node, parameters: _Parameters) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        f"{path}.{name}: {target} needs it and no value is given"
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind not in variadic
+        and name not in given
+    ]
+
+
+def _mistyped(
+    path: str, function: Any, given: Node, parameters: _Parameters
+) -> Iterator[str]:
+    hints = _hints(function)
+    for key, value in given.items():
+        if key in parameters and key in hints and not isinstance(value, dict):
+            expected = _mismatch(value, hints[key])
+            if expected:
+                yield f"{path}.{key}: {value!r} is not {expected}"
+
+
+def _hints(function: Any) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except Exception:  # a library's annotations may name what is not installed
+        return {}
+
+
+def _mismatch(value: Any, hint: Any) -> str:
+    """Return what was expected in words, or an empty string when the value fits."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+        adapter.validate_python(value)
+    except ValidationError:
+        return _in_words(hint)
+    except PydanticUserError:
+        return ""
+    return ""
+
+
+def _in_words(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    words[type(None)] = "null"
+    options = [_in_words(arg) for arg in get_args(hint)] if _is_union(hint) else []
+    if options:
+        return " or ".join(dict.fromkeys(options))
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    return words.get(hint, str(hint).replace("typing.", ""))
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
+

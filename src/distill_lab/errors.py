@@ -1,0 +1,32 @@
+"""Errors of use: what a person can put right, told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """A wrong key, value or file; the message names it and the remedy. Exit code 2."""
+
+
+class ConfigError(UsageError):
+    """One or more faults of a configuration, all found in one pass."""
+
+    def __init__(self, faults: str | Iterable[str]) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class DataError(UsageError):
+    """A data file that cannot be used as it is."""
+
+
+class ModelError(UsageError):
+    """A teacher or student that cannot be loaded or does not fit the task."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the closest known word, or an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,67 @@
+"""Scoring a model on the evaluation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from distill_lab.forward import forward
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.batching import scoring_batches
+from distill_lab.tasks.tokens import TokenRows
+from distill_lab.types import Needs, Scores
+
+_BATCH = 128
+
+
+def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: str) -> Tensor:
+    """Return a model's logits for all rows, float32 `[rows, labels]`, in the order of the rows.
+
+    Args:
+        model: Put in evaluation mode and moved to the device.
+        rows: What to answer.
+        device: Where to compute.
+        name: What the progress bar says.
+    """
+    model.eval().to(device)
+    batches = scoring_batches(rows, _BATCH)
+    console = Console(stderr=True)
+    parts: list[Tensor] = []
+    with torch.inference_mode():
+        for batch in track(
+            batches, name, len(batches), console=console, transient=True,
+            disable=not console.is_terminal,
+        ):  # fmt: skip
+            batch.inputs = {key: value.to(device) for key, value in batch.inputs.items()}
+            parts.append(forward(model, batch, Needs()).logits.cpu())
+    order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
+    logits = torch.cat(parts)
+    return torch.empty_like(logits).index_copy_(0, order, logits).clone()
+
+
+def answers(
+    model: PreTrainedModel, data: Data, device: torch.device, name: str
+) -> dict[str, Tensor]:
+    """Return a model's logits for each evaluation set."""
+    return {
+        part: answer(model, rows, device, f"{name}: {part}")
+        for part, rows in data.evaluation.items()
+    }
+
+
+def score(task: TextTask, data: Data, logits: Mapping[str, Tensor]) -> Scores:
+    """Compute the metrics of all evaluation sets.
+
+    The metrics of the main set have their plain names; those of another are named
+    `metric_set`, for example `accuracy_mismatched`.
+    """
+    metrics: dict[str, float] = {}
+    for position, (part, rows) in enumerate(data.evaluation.items()):
+        for name, value in task.score(logits[part], torch.from_numpy(rows.labels)).items():
+            metrics[name if position == 0 else f"{name}_{part}"] = value
+    return Scores(metrics, dict(logits))

@@ -1,0 +1,142 @@
+"""`distill-lab train`: Hydra composes, `run` runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from distill_lab.config import check, conf_dir, plain, schema
+from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.store import digest
+from distill_lab.train_help import train_help
+
+_MULTIRUN = ("-m", "--multirun")
+ERROR_FILE = "error.txt"
+
+
+def register_schema() -> None:
+    """Make the typed root known to Hydra; `conf/train.yaml` starts from it."""
+    ConfigStore.instance().store("schema", schema())
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Compose and run what was typed.
+
+    Args:
+        arguments: Overrides and Hydra's flags.
+
+    Returns:
+        The exit code: 0, or 1 when a job of a sweep failed.
+
+    Raises:
+        UsageError: For every error of use.
+    """
+    if any(flag in arguments for flag in ("--help", "-h")):
+        print(train_help(), end="")
+        return 0
+    register_schema()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
+    typed = list(sys.argv)
+    entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+    sys.argv = [typed[0], *_named_sweep(arguments)]
+    try:
+        entry(_job(typed))()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_sentence(error)) from error
+    finally:
+        sys.argv = typed
+    return 0
+
+
+def _named_sweep(arguments: Sequence[str]) -> list[str]:
+    """Give a sweep without a name one that the same line gives again."""
+    named = any(argument.lstrip("+").startswith("study=") for argument in arguments)
+    if named or not any(flag in arguments for flag in _MULTIRUN):
+        return list(arguments)
+    overrides = sorted(a for a in arguments if a not in _MULTIRUN)
+    return [*arguments, f"study=sweep-{digest(overrides)[:8]}"]
+
+
+def _job(typed: list[str]) -> Callable[[DictConfig], Any]:
+    def job(composed: DictConfig) -> Any:
+        # Lightning starts further ranks by repeating the command line that it finds here.
+        sys.argv = typed
+        state = HydraConfig.get()
+        out_dir = Path(state.runtime.output_dir)
+        with _Recorded(out_dir):
+            config = plain(composed)
+            check(config)
+            return _run(config, out_dir, state)
+
+    return job
+
+
+def _run(config: Any, out_dir: Path, state: DictConfig) -> Any:
+    from distill_lab.quiet import quiet_libraries
+    from distill_lab.results import Provenance
+    from distill_lab.results.show import show_run
+    from distill_lab.run import run
+
+    quiet_libraries()
+    chosen = {
+        name: str(choice)
+        for name, choice in state.runtime.choices.items()
+        if choice is not None and not name.startswith("hydra/")
+    }
+    result = run(config, out_dir, Provenance(chosen, list(state.overrides.task)))
+    show_run(result, out_dir)
+    return result.main("student")
+
+
+class _Recorded:
+    """Leaves `error.txt` in the folder of a run that fails."""
+
+    def __init__(self, out_dir: Path) -> None:
+        self.file = out_dir / ERROR_FILE
+
+    def __enter__(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        text = (
+            str(error)
+            if isinstance(error, UsageError)
+            else "".join(traceback.format_exception(error))
+        )
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(text + "\n", encoding="utf-8")
+
+
+def _sentence(error: Exception) -> str:
+    """Turn Hydra's paragraphs into one sentence with a remedy."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = lines[0]
+    if first.startswith("Could not override"):
+        key = first.split("'")[1]
+        known = schema().keys()
+        return f"{key}: not a key of the configuration{did_you_mean(key, map(str, known))}"
+    if first.startswith("Error merging override"):
+        override = first.removeprefix("Error merging override ").strip()
+        return f"{override}: {lines[1] if len(lines) > 1 else 'wrong type'}"
+    if "Could not find" in first:
+        group, _, choice = first.split("'")[-2].rpartition("/")
+        options = [line for line in lines[2:] if not line.startswith(("Config search", "provider"))]
+        listed = ", ".join(options)
+        return (
+            f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}"
+            f" (there are {listed})"
+        )
+    return first

@@ -1,0 +1,95 @@
+"""Loggers of a run: built from the configuration, closed whatever happens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from distill_lab.config import Config, build
+from distill_lab.errors import ConfigError
+from distill_lab.results import Provenance, Result
+
+
+def title(config: Config, provenance: Provenance, task: str) -> str:
+    """Return a short name of a run, for people: task, student, objective, T, λ, seed."""
+    chosen = [provenance.choices.get(group, "") for group in ("student", "objective")]
+    values = {"T": config.objective.get("temperature"), "lam": config.objective.get("lam")}
+    settings = [f"{name}{value:g}" for name, value in values.items() if value is not None]
+    return "-".join([task, *filter(None, chosen), *settings, f"seed{config.seed}"])
+
+
+@contextmanager
+def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
+    """Build the loggers and close them at the end; a failed run is marked as failed.
+
+    Args:
+        config: Its `logger` group is a dict of nodes by name.
+        out_dir: Where they write.
+        name: Name of the run, for loggers whose own is null.
+
+    Raises:
+        ConfigError: If W&B cannot start.
+    """
+    loggers: list[Logger] = []
+    failed = True
+    try:
+        for node in config.logger.values():
+            given = {"name": name} if "name" in node and node["name"] is None else {}
+            loggers.append(build({**node, **given}, save_dir=str(out_dir)))
+        for logger in loggers:
+            _describe(logger, config)
+        yield loggers
+        failed = False
+    finally:
+        _finish(failed)
+
+
+def _describe(logger: Logger, config: Config) -> None:
+    if not isinstance(logger, WandbLogger):
+        return
+    import wandb
+
+    try:
+        logger.experiment.config.update(asdict(config), allow_val_change=True)
+    except wandb.errors.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"logger.wandb: W&B cannot start ({reason}); log in with `wandb login`, or type"
+            " logger.wandb.offline=true"
+        ) from error
+
+
+def report(loggers: list[Logger], result: Result) -> None:
+    """Give the final comparison to every logger; W&B shows it as its summary and as a table."""
+    values = {
+        f"evaluation/{model}/{name}": value
+        for model, metrics in result.metrics.items()
+        for name, value in metrics.items()
+    }
+    derived = {"retention": result.retention, "gain": result.gain}
+    values |= {f"evaluation/{k}": v for k, v in derived.items() if v is not None}
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(values)
+            logger.log_table("comparison", *_comparison(result))
+        else:
+            logger.log_metrics(values)
+        logger.save()
+
+
+def _comparison(result: Result) -> tuple[list[str], list[list[Any]]]:
+    names = list(result.metrics["student"])
+    rows = [[model, *(m[n] for n in names)] for model, m in result.metrics.items()]
+    return ["model", *names], rows
+
+
+def _finish(failed: bool) -> None:
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=int(failed))

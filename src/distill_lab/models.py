@@ -1,0 +1,187 @@
+"""Loading models and tokenisers by folder or hub name, with errors that a person understands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import cached_file
+
+from distill_lab.errors import ConfigError, ModelError
+from distill_lab.store import file_digest
+from distill_lab.types import Problem
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def load_config(name: str, key: str) -> PretrainedConfig:
+    """Load a model's configuration.
+
+    Args:
+        name: Folder or hub name.
+        key: Configuration key that gave it, for errors.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    _check_name(name, key)
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreachable(name, key, "config.json", error) from error
+
+
+def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
+    """Load a model's tokeniser.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    _check_name(name, key)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreachable(name, key, "tokeniser", error) from error
+    return tokenizer
+
+
+def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
+    """Load a model with a head for the problem, in float32 whatever precision is stored.
+
+    A head that the checkpoint lacks is drawn from torch's random state.
+
+    Args:
+        name: Folder or hub name.
+        problem: Gives the number and names of the labels.
+        key: Configuration key that gave the name, for errors.
+
+    Raises:
+        ModelError: If there are no weights, or they are not those of the architecture.
+    """
+    _check_name(name, key)
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **head(problem),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unreachable(name, key, "weights", error) from error
+    prefix = f"{model.base_model_prefix}."
+    absent = [k for k in info["missing_keys"] if k.startswith(prefix) and ".pooler." not in k]
+    if absent:
+        raise ModelError(
+            f"{key}={name}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}"
+            f" (such as {absent[0]}); it is damaged or of another architecture"
+        )
+    return model  # type: ignore[no-any-return]
+
+
+def new_classifier(
+    sizes: Mapping[str, Any], vocab_size: int, max_length: int, problem: Problem, key: str
+) -> PreTrainedModel:
+    """Build a model of given sizes with random weights.
+
+    Args:
+        sizes: Arguments of the transformers configuration, with `model_type`; they win over
+            `vocab_size` and `max_length`.
+        vocab_size: Tokens of the tokeniser.
+        max_length: Longest row.
+        problem: Gives the head.
+        key: Configuration key of the sizes, for errors.
+
+    Raises:
+        ConfigError: If the architecture is unknown or the sizes do not fit together.
+    """
+    fitted = {"vocab_size": vocab_size, "max_position_embeddings": max_length}
+    try:
+        config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
+    return model
+
+
+def head(problem: Problem) -> dict[str, Any]:
+    """Return the configuration entries of a classification head for the problem."""
+    names = dict(enumerate(problem.labels))
+    return {
+        "num_labels": problem.num_labels,
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()},
+        "problem_type": (
+            "regression" if problem.kind == "regression" else "single_label_classification"
+        ),
+    }
+
+
+def weights_fingerprint(name: str, key: str) -> str:
+    """Return 16 digits that change with a checkpoint's configuration or weights.
+
+    Args:
+        name: Folder or hub name.
+        key: Configuration key that gave it, for errors.
+
+    Raises:
+        ModelError: If there are no weights.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        load_classifier(name, Problem("classification", ("a", "b")), key)  # fills the hub cache
+        folder = Path(str(cached_file(name, "config.json"))).parent
+    files = sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
+    if not files:
+        raise ModelError(
+            f"{key}={name}: the folder has no weights (model.safetensors or pytorch_model.bin)"
+        )
+    parts = [file_digest(path) for path in (folder / "config.json", *files)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def state_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """Return 16 digits that change with any bit of a state dict."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def count_parameters(model: PreTrainedModel) -> int:
+    """Return the number of weights of a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _check_name(name: str, key: str) -> None:
+    path = Path(name)
+    looks_like_path = path.is_absolute() or name.startswith(".") or name.count("/") > 1
+    if looks_like_path and not path.is_dir():
+        raise ModelError(f"{key}={name}: there is no such folder")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ModelError(f"{key}={name}: the folder has no config.json; it is not a model")
+
+
+def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError:
+    if Path(name).is_dir():
+        first = str(error).strip().splitlines()[0]
+        return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
+    return ModelError(
+        f"{key}={name}: neither a folder here nor in the hub cache, and the hub is out of reach or"
+        " does not know it; give a folder, check the name, or go online"
+    )

@@ -1,0 +1,52 @@
+"""What both trainings share: the optimizer, and scoring the selection split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from distill_lab.forward import forward
+from distill_lab.optim import AdamW
+from distill_lab.tasks import TextTask
+from distill_lab.types import Batch, Needs, Outputs
+
+
+class TrainedModel(pl.LightningModule):
+    """A model in training, scored on the selection split after each epoch.
+
+    Args:
+        model: The network that is trained.
+        task: Computes the metrics.
+        optim: Optimizer and schedule.
+    """
+
+    def __init__(self, model: PreTrainedModel, task: TextTask, optim: AdamW) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.optim = optim
+        self._answers: list[tuple[Tensor, Tensor]] = []
+
+    def answer(self, batch: Batch, needs: Needs | None = None) -> Outputs:
+        """Return the model's outputs for a batch."""
+        return forward(self.model, batch, needs or Needs())
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Collect the logits of one batch."""
+        self._answers.append((self.answer(batch).logits, batch.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole split."""
+        logits, labels = (torch.cat(part) for part in zip(*self._answers, strict=True))
+        self._answers.clear()
+        scores = self.task.score(logits, labels)
+        self.log_dict({f"selection/{name}": value for name, value in scores.items()})
+        self.log("selection/score", scores[self.task.metrics[0]], logger=False, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and schedule."""
+        return self.optim.configure(self, int(self.trainer.estimated_stepping_batches))

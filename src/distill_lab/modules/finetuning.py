@@ -1,0 +1,20 @@
+"""Training on labels alone: teachers and baselines."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from distill_lab.modules.base import TrainedModel
+from distill_lab.objectives.hard import hard_loss
+from distill_lab.types import Batch
+
+
+class FineTuning(TrainedModel):
+    """Supervised fine-tuning with the task's hard loss."""
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the mean hard loss of the batch."""
+        loss = hard_loss(self.answer(batch).logits, batch.labels) / len(batch)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss.detach())
+        return loss

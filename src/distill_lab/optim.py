@@ -1,0 +1,80 @@
+"""How a model is trained: optimizer, schedule, batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import get_scheduler
+
+from distill_lab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW with warm-up and a schedule; no decay on biases and norms.
+
+    Decoupled weight decay as in Loshchilov and Hutter 2019 (arXiv 1711.05101).
+
+    Attributes:
+        lr: Peak learning rate.
+        batch_size: Rows of an optimizer step on one device.
+        weight_decay: Decay of the weight matrices.
+        betas: Decay of the two moments.
+        eps: Added to the root of the second moment.
+        warmup: Share of all steps in which the rate rises from 0.
+        schedule: How the rate falls after that.
+
+    Raises:
+        ConfigError: If a value is out of its range.
+    """
+
+    lr: float
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+    warmup: float = 0.1
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ConfigError(f"optim.lr={self.lr}: the learning rate must be above 0")
+        if self.batch_size < 1:
+            raise ConfigError(f"optim.batch_size={self.batch_size}: at least 1 row is needed")
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"optim.warmup={self.warmup}: a share of the steps, 0 to 1")
+        if self.weight_decay < 0:
+            raise ConfigError(f"optim.weight_decay={self.weight_decay}: must not be negative")
+
+    def configure(self, module: nn.Module, total_steps: int) -> dict[str, Any]:
+        """Return what Lightning's `configure_optimizers` returns.
+
+        Args:
+            module: Its parameters that require a gradient are trained.
+            total_steps: Optimizer steps of the whole training.
+        """
+        optimizer = torch.optim.AdamW(
+            self._groups(module),
+            lr=self.lr,
+            betas=(self.betas[0], self.betas[1]),
+            eps=self.eps,
+            fused=True,
+        )
+        scheduler = get_scheduler(
+            self.schedule, optimizer, round(self.warmup * total_steps), total_steps
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _groups(self, module: nn.Module) -> list[dict[str, Any]]:
+        trained = [p for p in module.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]

@@ -1,0 +1,17 @@
+"""Libraries that talk too much, asked to be brief."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+
+def quiet_libraries() -> None:
+    """Leave warnings and errors of the libraries; their news and bars go."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for name in ("httpx", "fsspec", "filelock", "urllib3", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,168 @@
+"""Several runs side by side: mean and spread over seeds, gain over the baseline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from distill_lab.errors import DataError
+from distill_lab.results.result import FILE, Result
+from distill_lab.results.tables import millions, spread
+from distill_lab.store import digest
+
+# What may differ between runs that are averaged, or does not matter to what was learned.
+_NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe"}
+_GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        label: The settings in which this cell differs from the others of its table.
+        results: One for each seed.
+    """
+
+    label: dict[str, str]
+    results: list[Result]
+
+    def values(self, model: str, metric: str) -> list[float]:
+        """Return a metric of a model, one for each run that has it."""
+        return [r.metrics[model][metric] for r in self.results if model in r.metrics]
+
+    @property
+    def score(self) -> float:
+        """The student's main metric, mean over seeds."""
+        return mean(self.values("student", self.results[0].metric))
+
+
+def collect(paths: Iterable[Path]) -> list[Result]:
+    """Read all results at or below some folders.
+
+    Raises:
+        DataError: If a path does not exist or there is no finished run below it.
+    """
+    found: dict[Path, Result] = {}
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such run or study")
+        files = [path] if path.is_file() else sorted(path.rglob(FILE))
+        if not files:
+            raise DataError(f"{path}: no finished run is here (no {FILE} at or below it)")
+        found |= {file.resolve(): Result.read(file) for file in files}
+    return list(found.values())
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Return a table for each set of runs that can be compared.
+
+    These share task, evaluation rows, teacher and the student's architecture.
+    """
+    together: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    for result in results:
+        together[_comparable(result)].append(result)
+    return [_table(group) for group in together.values()]
+
+
+def cells(results: Sequence[Result]) -> list[Cell]:
+    """Group runs by everything but the seed, best mean first."""
+    settings = [flatten(result) for result in results]
+    keys = sorted({key for one in settings for key in one})
+    varying = [key for key in keys if len({str(one.get(key)) for one in settings}) > 1]
+    grouped: dict[str, Cell] = {}
+    for result, one in zip(results, settings, strict=True):
+        label = {key: str(one[key]) for key in varying if key in one}
+        grouped.setdefault(digest(one), Cell(label, [])).results.append(result)
+    return sorted(grouped.values(), key=lambda cell: -cell.score)
+
+
+def flatten(result: Result) -> dict[str, Any]:
+    """Return a run's settings as dotted keys, without seed, logs and places."""
+    flat: dict[str, Any] = {f"{g}": result.choices[g] for g in _GROUPS if g in result.choices}
+    for group, node in result.config.items():
+        if group not in _NOT_COMPARED:
+            flat |= {key: value for key, value in _leaves(node, group) if "_target_" not in key}
+    return flat
+
+
+def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            yield from _leaves(child, f"{path}.{key}")
+    else:
+        yield path, node
+
+
+def _comparable(result: Result) -> tuple[str, ...]:
+    prints = result.fingerprints
+    student = result.choices.get("student", "")
+    return (result.task, prints["evaluation"], prints["tokenizer"], prints["teacher"], student)
+
+
+def _table(results: Sequence[Result]) -> Table:
+    first = results[0]
+    rows = cells(results)
+    keys = list(dict.fromkeys(key for cell in rows for key in cell.label))
+    metrics = list(first.metrics["student"])
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{first.task}: teacher {first.choices.get('teacher_name', '')},"
+        f" student {first.choices.get('student', '')};"
+        f" evaluation split, {first.rows['evaluation']:,} rows",
+        title_justify="left",
+        caption="mean ± standard deviation over seeds; gain: student - baseline of the same seed",
+        caption_justify="left",
+    )
+    for heading in ("", *(key.removeprefix("objective.") for key in keys)):
+        table.add_column(heading)
+    for heading in ("seeds", *metrics, "gain", "retention", "parameters"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    blank = [""] * len(keys)
+    table.add_row("teacher", *blank, *_reference(results, "teacher", metrics))
+    if any("baseline" in result.metrics for result in results):
+        table.add_row("baseline", *blank, *_reference(results, "baseline", metrics))
+    for cell in rows:
+        label = [cell.label.get(key, "") for key in keys]
+        table.add_row("student", *label, *_student(cell, metrics))
+    return table
+
+
+def _reference(results: Sequence[Result], model: str, metrics: Sequence[str]) -> list[str]:
+    """Return the row of a model that several runs share; each one counts once."""
+    own = {r.fingerprints.get(model, ""): r for r in results if model in r.metrics}
+    cell = Cell({}, list(own.values()))
+    teacher = mean(r.main("teacher") or 0.0 for r in own.values())
+    score = mean(cell.values(model, cell.results[0].metric))
+    seeds = str(len(own)) if model == "baseline" else ""
+    retention = f"{score / teacher:.1%}" if model == "baseline" and teacher > 0 else ""
+    parameters = millions(cell.results[0].cost[model]["parameters"])
+    return [seeds, *(_spread(cell.values(model, m)) for m in metrics), "", retention, parameters]
+
+
+def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
+    gains = [r.gain for r in cell.results if r.gain is not None]
+    retentions = [r.retention for r in cell.results if r.retention is not None]
+    return [
+        str(len(cell.results)),
+        *(_spread(cell.values("student", metric)) for metric in metrics),
+        _signed(gains) if gains else "",
+        f"{mean(retentions):.1%}" if retentions else "",
+        millions(cell.results[0].cost["student"]["parameters"]),
+    ]
+
+
+def _spread(values: Sequence[float]) -> str:
+    return spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+
+def _signed(values: Sequence[float]) -> str:
+    text = _spread(values)
+    return text if text.startswith("-") else f"+{text}"

@@ -1,0 +1,40 @@
+"""Answers row by row: `predictions.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from distill_lab.tasks import Data
+from distill_lab.tasks.metrics import predictions
+from distill_lab.types import Problem, Scores
+
+
+def write_predictions(
+    path: Path, problem: Problem, data: Data, models: Mapping[str, Scores]
+) -> None:
+    """Write one row for each evaluation row.
+
+    Columns: `split`, `id` (stable row id), `label`, and for each model its answer (label id or
+    number) and `<model>_logits`.
+
+    Args:
+        path: The parquet file.
+        problem: Says how logits become answers.
+        data: Rows in the order of the logits.
+        models: Scores by model name.
+    """
+    parts = []
+    for split, rows in data.evaluation.items():
+        table = {"split": split, "id": rows.ids, "label": rows.labels}
+        for name, scores in models.items():
+            logits = scores.logits[split]
+            table[name] = predictions(logits, problem).numpy()
+            table[f"{name}_logits"] = list(logits.to(torch.float32).numpy())
+        parts.append(pd.DataFrame(table))
+    temporary = path.with_name(f".{path.name}.tmp")
+    pd.concat(parts, ignore_index=True).to_parquet(temporary)
+    temporary.replace(path)

@@ -1,0 +1,127 @@
+"""What a run leaves behind: `result.json`."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from distill_lab.errors import DataError
+from distill_lab.store import write_atomically
+
+FILE = "result.json"
+_PACKAGES = ("distill-lab", "torch", "pytorch-lightning", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a run was asked for; `cli` reads it from Hydra.
+
+    Attributes:
+        choices: Chosen file of each config group, for example `objective: hinton`.
+        overrides: What was typed.
+    """
+
+    choices: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """The outcome of one run; all of it is plain data.
+
+    Attributes:
+        status: "finished".
+        study: Name of the study.
+        choices: Names of task, teacher, student, objective, ...
+        overrides: What was typed.
+        seed: Seed of student and baseline.
+        task: Name of the task.
+        metric: Name of the main metric.
+        metrics: For `student`, `baseline`, `teacher`: metric to value on the evaluation split.
+        cost: For `student`, `baseline`, `teacher`: parameters, seconds, examples/s, memory.
+        rows: Rows of each split.
+        fingerprints: Of rows, tokeniser, teacher, the student's start, the baseline.
+        versions: Of Python and the packages that compute.
+        git: Revision of the working folder, empty outside a repository.
+        config: The resolved configuration.
+    """
+
+    study: str
+    choices: dict[str, str]
+    overrides: list[str]
+    seed: int
+    task: str
+    metric: str
+    metrics: dict[str, dict[str, float]]
+    cost: dict[str, dict[str, float | int]]
+    rows: dict[str, int]
+    fingerprints: dict[str, str]
+    config: dict[str, Any]
+    status: str = "finished"
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    git: str = field(default_factory=lambda: git_revision())
+
+    def main(self, model: str) -> float | None:
+        """Return a model's main metric, None if the run has no such model."""
+        return self.metrics[model][self.metric] if model in self.metrics else None
+
+    @property
+    def retention(self) -> float | None:
+        """Student / teacher of the main metric; None where the teacher has not above 0."""
+        teacher, student = self.main("teacher"), self.main("student")
+        if teacher is None or student is None or teacher <= 0:
+            return None
+        return student / teacher
+
+    @property
+    def gain(self) -> float | None:
+        """Student - baseline of the main metric; None without a baseline."""
+        baseline, student = self.main("baseline"), self.main("student")
+        return None if baseline is None or student is None else student - baseline
+
+    def write(self, folder: Path) -> None:
+        """Write `result.json`, whole or not at all."""
+        content = {**asdict(self), "retention": self.retention, "gain": self.gain}
+        write_atomically(folder / FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """Read a `result.json`.
+
+        Raises:
+            DataError: If it is none.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{item.name: content[item.name] for item in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{path}: not a result of distill-lab ({reason})") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_revision() -> str:
+    """Return the revision of the working folder's repository, or an empty string."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()

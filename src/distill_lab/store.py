@@ -1,0 +1,136 @@
+"""The store: costly things kept in folders named by a fingerprint of what determines them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+log = logging.getLogger(__name__)
+_ENTRY = "entry.json"
+
+
+def digest(ingredients: Any) -> str:
+    """Return a 16-digit fingerprint of plain data: equal data, equal digits."""
+    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return _hash(file)
+
+
+def _hash(file: Any) -> str:
+    state = hashlib.sha256()
+    while block := file.read(1 << 20):
+        state.update(block)
+    return state.hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Store:
+    """Entries of several kinds under one folder, each complete and checksummed or absent.
+
+    Args:
+        root: Folder of the store; made when the first entry is written.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def path(self, kind: str, ingredients: Any) -> Path:
+        """Return where the entry of these ingredients lies or would lie."""
+        return self.root / kind / digest(ingredients)
+
+    def find(self, kind: str, ingredients: Any) -> Path | None:
+        """Return the folder of a complete and undamaged entry, else None."""
+        path = self.path(kind, ingredients)
+        if not path.is_dir():
+            return None
+        fault = _damage(path)
+        if fault:
+            log.warning("store: %s is damaged (%s); it will be made again", path, fault)
+            return None
+        return path
+
+    def get(self, kind: str, ingredients: Any, make: Callable[[Path], None]) -> tuple[Path, bool]:
+        """Return an entry, making it first when it is not there.
+
+        One process makes it while others wait for the lock; it appears under its name only when
+        it is complete.
+
+        Args:
+            kind: First folder below the root, for example "teachers".
+            ingredients: Plain data that determine the content.
+            make: Writes the content into the empty folder that it is given.
+
+        Returns:
+            The folder, and whether it was found rather than made.
+        """
+        path = self.path(kind, ingredients)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            found = self.find(kind, ingredients)
+            if found:
+                return found, True
+            work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+            work.mkdir()
+            try:
+                make(work)
+                _seal(work, kind, ingredients)
+                shutil.rmtree(path, ignore_errors=True)
+                work.rename(path)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        return path, False
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _ENTRY)
+
+
+def _seal(folder: Path, kind: str, ingredients: Any) -> None:
+    entry = {
+        "kind": kind,
+        "ingredients": ingredients,
+        "files": {str(p.relative_to(folder)): file_digest(p) for p in _files(folder)},
+    }
+    write_atomically(folder / _ENTRY, json.dumps(entry, indent=2) + "\n")
+
+
+def _damage(folder: Path) -> str:
+    """Return what is wrong with an entry, or an empty string."""
+    try:
+        recorded = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError):
+        return f"{_ENTRY} is missing or unreadable"
+    for name, expected in recorded.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if file_digest(path) != expected:
+            return f"{name} has changed"
+    return ""

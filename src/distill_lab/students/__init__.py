@@ -1,0 +1,8 @@
+"""Students: how they are built and where they start."""
+
+from distill_lab.students.base import Student
+from distill_lab.students.layers import Layers
+from distill_lab.students.pretrained import Pretrained
+from distill_lab.students.scratch import Scratch
+
+__all__ = ["Layers", "Pretrained", "Scratch", "Student"]

@@ -1,0 +1,26 @@
+"""What a student is, before it is a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from distill_lab.tasks import Data
+from distill_lab.teachers import Live
+from distill_lab.types import Problem
+
+
+class Student(ABC):
+    """A recipe for a network, built once the teacher is ready."""
+
+    def check(self, teacher: PretrainedConfig, data: Data) -> None:  # noqa: B027 (most need none)
+        """Look at what can be known before the teacher is trained.
+
+        Raises:
+            UsageError: If the student does not fit the teacher or the data.
+        """
+
+    @abstractmethod
+    def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
+        """Return the network with a head for the problem; what is random comes from torch."""

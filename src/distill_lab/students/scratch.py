@@ -1,0 +1,52 @@
+"""A student that starts from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from distill_lab.errors import ConfigError
+from distill_lab.models import new_classifier
+from distill_lab.students.base import Student
+from distill_lab.tasks import Data
+from distill_lab.teachers import Live
+from distill_lab.types import Problem
+
+
+class Scratch(Student):
+    """A new model of the sizes given, with random weights.
+
+    Args:
+        sizes: Arguments of the architecture's transformers configuration, with `model_type`.
+            Vocabulary and longest position are filled in.
+
+    Raises:
+        ConfigError: If the architecture is unknown or the sizes do not fit together.
+    """
+
+    def __init__(self, *, sizes: Mapping[str, Any]) -> None:
+        if "model_type" not in sizes:
+            raise ConfigError("student.sizes.model_type: no value is given; bert, for example")
+        self.sizes = dict(sizes)
+
+    def check(self, teacher: PretrainedConfig, data: Data) -> None:
+        """Refuse sizes of which no model can be made.
+
+        Raises:
+            ConfigError: If the architecture is unknown or the sizes do not fit together.
+        """
+        problem = Problem("classification", ("a", "b"))
+        with torch.device("meta"):
+            self._new(data, problem)
+
+    def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
+        """Return the student, drawn from torch's random state."""
+        return self._new(data, problem)
+
+    def _new(self, data: Data, problem: Problem) -> PreTrainedModel:
+        return new_classifier(
+            self.sizes, len(data.tokenizer), data.max_length, problem, "student.sizes"
+        )

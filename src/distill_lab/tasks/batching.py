@@ -1,0 +1,96 @@
+"""Which rows go together: batches of similar length, in an order fixed by seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import DataLoader, Sampler
+
+from distill_lab.tasks.tokens import TokenRows
+from distill_lab.types import Batch
+
+_WINDOW = 64  # batches that are sorted by length together
+
+
+class LengthGrouped(Sampler[list[int]]):
+    """Shuffled batches of rows of similar length.
+
+    Rows are shuffled, sorted by length within windows of 64 batches, cut into batches, and the
+    batches are shuffled: little padding, yet another order and other neighbours each epoch.
+
+    Args:
+        lengths: Tokens of each row.
+        batch_size: Rows of a batch; the last one of an epoch may have fewer.
+        seed: With the epoch, fixes the order.
+    """
+
+    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> LengthGrouped:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; Lightning calls this before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(len(self.lengths))
+        span = self.batch_size * _WINDOW
+        batches: list[list[int]] = []
+        for start in range(0, len(order), span):
+            window = order[start : start + span]
+            window = window[np.argsort(self.lengths[window], kind="stable")]
+            batches += [
+                window[i : i + self.batch_size].tolist()
+                for i in range(0, len(window), self.batch_size)
+            ]
+        for position in generator.permutation(len(batches)):
+            yield batches[position]
+
+
+class SortedByLength(Sampler[list[int]]):
+    """Batches in order of length: the least padding, for scoring.
+
+    Args:
+        lengths: Tokens of each row.
+        batch_size: Rows of a batch.
+    """
+
+    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int) -> None:
+        self.order = np.argsort(lengths, kind="stable")
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.order), self.batch_size):
+            yield self.order[start : start + self.batch_size].tolist()
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def training_batches(rows: TokenRows, batch_size: int, seed: int) -> DataLoader[Batch]:
+    """Return shuffled length-grouped batches; the same seed gives the same epochs."""
+    batches = LengthGrouped(rows.lengths, batch_size, seed)
+    return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
+
+
+def scoring_batches(rows: TokenRows, batch_size: int) -> DataLoader[Batch]:
+    """Return all rows once, shortest first."""
+    sampler = SortedByLength(rows.lengths, batch_size)
+    return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)

@@ -1,0 +1,119 @@
+"""The nine GLUE tasks, from a folder in the official layout or from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+
+from distill_lab.errors import ConfigError, DataError
+from distill_lab.tasks.base import TextTask
+from distill_lab.tasks.files import Columns, read_glue_tsv, to_rows
+from distill_lab.tasks.metrics import fit_problem
+from distill_lab.tasks.rows import Rows
+from distill_lab.types import Problem
+
+
+class Glue(TextTask):
+    """A GLUE task (Wang et al. 2019, arXiv 1804.07461).
+
+    Args:
+        name: Task name, also the hub's configuration name ("sst2", "mnli", ...).
+        labels: Label names in the order of their ids on the hub; one name for regression.
+        tsv: Columns of the official files: `text`, `pair`, `label`.
+        hub_columns: Columns on the hub: `text`, `pair`.
+        kind: "classification" or "regression".
+        header: Column names where the files have no header line (CoLA).
+        evaluation_sets: File or hub split of each evaluation set by name, the main one first.
+        data_dir: Folder with `train.tsv` and the evaluation files; None reads the hub.
+        hub: Hub name of the dataset.
+        skip_incomplete: Leave out rows without text or label (official QQP has a few).
+        metrics: Names of the metrics, the main one first.
+        max_length: Tokens at which rows are cut.
+        selection: Share of train that chooses epoch, T and λ.
+        selection_max: Upper bound of these rows.
+
+    Raises:
+        ConfigError: If the values do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        labels: Sequence[str],
+        tsv: Mapping[str, str],
+        hub_columns: Mapping[str, str],
+        metrics: Sequence[str],
+        kind: Literal["classification", "regression"] = "classification",
+        header: Sequence[str] | None = None,
+        evaluation_sets: Mapping[str, str] | None = None,
+        data_dir: str | None = None,
+        hub: str = "nyu-mll/glue",
+        skip_incomplete: bool = False,
+        max_length: int = 128,
+        selection: float = 0.1,
+        selection_max: int = 2000,
+    ) -> None:
+        super().__init__(
+            name=name,
+            metrics=metrics,
+            max_length=max_length,
+            selection=selection,
+            selection_max=selection_max,
+        )
+        self.problem = Problem(kind, tuple(labels))
+        fit_problem(self.metrics, self.problem)
+        self.tsv = Columns(**tsv)
+        self.hub_columns = Columns(label="label", **hub_columns)
+        self.header = header
+        self.evaluation_sets = dict(evaluation_sets or {"evaluation": "dev"})
+        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.hub = hub
+        self.skip_incomplete = skip_incomplete
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise ConfigError(f"task.data_dir={data_dir}: there is no such folder")
+
+    def read(self) -> tuple[Rows, Mapping[str, Rows]]:
+        """Read train and the evaluation sets.
+
+        Raises:
+            DataError: If a file or the hub's answer cannot be used.
+        """
+        one = self._from_hub if self.data_dir is None else self._from_folder
+        evaluation = {name: one(split) for name, split in self.evaluation_sets.items()}
+        return one("train"), evaluation
+
+    def _from_folder(self, split: str) -> Rows:
+        assert self.data_dir is not None
+        path = self.data_dir / f"{split}.tsv"
+        table = read_glue_tsv(path, self.header)
+        if self.skip_incomplete:
+            table = self.tsv.drop_incomplete(table, path)
+        first_line = 2 if self.header is None else 1
+        return to_rows(table, path, self.tsv, self.problem, first_line)
+
+    def _from_hub(self, split: str) -> Rows:
+        dataset = load_hub(self.hub, self.name, split.replace("dev", "validation"))
+        where = Path(f"{self.hub}/{self.name}/{split}")
+        return to_rows(dataset.to_pandas(), where, self.hub_columns, self.problem, 0)
+
+
+def load_hub(name: str, config: str, split: str) -> Any:
+    """Load one split of a hub dataset.
+
+    Raises:
+        DataError: If it can be found neither in the cache nor over the network.
+    """
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, config, split=split)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"task: {name}/{config} is neither in the hub cache nor within reach"
+            f" ({type(error).__name__}); give its folder with task.data_dir=, or a network"
+        ) from error
+
+

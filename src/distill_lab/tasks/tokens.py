@@ -1,0 +1,132 @@
+"""Rows as tokens: encoded once, padded to the longest of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from distill_lab.tasks.rows import Ids, Rows
+from distill_lab.types import Batch
+
+log = logging.getLogger(__name__)
+_CHUNK = 10_000
+
+
+class TokenRows(Dataset[Batch]):
+    """Token rows in flat arrays; a list of positions gives a padded batch.
+
+    Args:
+        ids: Stable row ids `[rows]`.
+        labels: Class ids or targets `[rows]`.
+        columns: Model inputs by name (`input_ids`, maybe `token_type_ids`), each the rows'
+            tokens one after another, int32 `[tokens]`.
+        offsets: Where each row begins, int64 `[rows + 1]`.
+        padding: Value that fills each column beyond a row's end.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        labels: npt.NDArray[np.int64] | npt.NDArray[np.float32],
+        columns: dict[str, npt.NDArray[np.int32]],
+        offsets: npt.NDArray[np.int64],
+        padding: dict[str, int],
+    ) -> None:
+        self.ids = ids
+        self.labels = labels
+        self.columns = columns
+        self.offsets = offsets
+        self.padding = padding
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row, `[rows]`."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """Return the rows at these positions as one batch, padded to its longest."""
+        where = np.asarray(positions)
+        starts, ends = self.offsets[where], self.offsets[where + 1]
+        mask = np.arange((ends - starts).max())[None, :] < (ends - starts)[:, None]
+        source = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
+        inputs = {}
+        for name, values in self.columns.items():
+            padded = np.full(mask.shape, self.padding[name], dtype=np.int64)
+            padded[mask] = values[source]
+            inputs[name] = torch.from_numpy(padded)
+        inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
+        return Batch(
+            torch.from_numpy(self.ids[where]), inputs, torch.from_numpy(self.labels[where])
+        )
+
+
+def encode(
+    rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label: str = "rows"
+) -> TokenRows:
+    """Tokenise rows.
+
+    Args:
+        rows: Texts or pairs.
+        tokenizer: Any transformers tokeniser.
+        max_length: Tokens at which a row is cut, the longer text first.
+        label: Name of the rows in the log.
+    """
+    columns: dict[str, list[npt.NDArray[np.int32]]] = {}
+    lengths: list[int] = []
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        pair = None if rows.pair is None else rows.pair[part]
+        encoded = tokenizer(
+            rows.text[part], pair, truncation=True, max_length=max_length,
+            return_attention_mask=False,
+        )  # fmt: skip
+        lengths += [len(tokens) for tokens in encoded["input_ids"]]
+        for name, values in encoded.items():
+            columns.setdefault(name, []).append(np.concatenate([np.int32(v) for v in values]))
+    cut = sum(length >= max_length for length in lengths)
+    if cut:
+        log.info("%s: %.1f %% of rows reach %d tokens", label, 100 * cut / len(rows), max_length)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    padding = {"input_ids": _pad_id(tokenizer), "token_type_ids": 0}
+    return TokenRows(
+        rows.ids,
+        rows.labels,
+        {name: np.concatenate(parts) for name, parts in columns.items()},
+        offsets,
+        {name: padding.get(name, 0) for name in columns},
+    )
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    # Decoder-only tokenisers often have no pad token; what stands there is masked anyway.
+    value = tokenizer.pad_token_id
+    return int(value) if isinstance(value, int) else 0
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return 16 digits that change with the vocabulary or the way text is cut.
+
+    Padding and truncation settings, which vary from call to call, are left out.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        content: object = sorted(tokenizer.get_vocab().items())
+    else:
+        content = json.loads(backend.to_str())
+        content = {k: v for k, v in content.items() if k not in ("padding", "truncation")}
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

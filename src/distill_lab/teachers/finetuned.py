@@ -1,0 +1,254 @@
+"""A teacher that knows the task: found fine-tuned, found in the store, or fine-tuned first."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from safetensors.torch import load_file, save_file
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from distill_lab.errors import ConfigError, ModelError
+from distill_lab.evaluation import answers, score
+from distill_lab.lab import Lab
+from distill_lab.models import (
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    new_classifier,
+    weights_fingerprint,
+)
+from distill_lab.modules import FineTuning
+from distill_lab.optim import AdamW
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.metrics import chance
+from distill_lab.tasks.rows import Splits
+from distill_lab.tasks.vocabulary import train_tokenizer
+from distill_lab.teachers.live import Live
+from distill_lab.training import fit
+from distill_lab.types import Scores
+
+log = logging.getLogger(__name__)
+_FORMAT = 1  # raised when what the store holds of a teacher changes
+
+
+class FineTuned:
+    """A teacher fine-tuned on the task, by others or by the lab.
+
+    Args:
+        model: Folder or hub name of a fine-tuned model or of an encoder; None trains `scratch`.
+        finetune: Whether to fine-tune `model` first; None does so unless it has a classification
+            head.
+        epochs: Epochs of fine-tuning.
+        lr: Its peak learning rate.
+        batch_size: Its rows a step.
+        max_steps: Optimizer steps at which fine-tuning ends early; -1 for all epochs.
+        seed: Fixes its head, order and dropout; independent of the student's.
+        min_over_chance: How far the main metric must lie above that of a constant answer.
+        scratch: Configuration of a new model, with `model_type`.
+        vocab_size: Vocabulary of the tokeniser that is trained for a new model.
+
+    Raises:
+        ConfigError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int,
+        lr: float,
+        model: str | None = None,
+        finetune: bool | None = None,
+        batch_size: int = 32,
+        max_steps: int = -1,
+        seed: int = 0,
+        min_over_chance: float = 0.02,
+        scratch: Mapping[str, Any] | None = None,
+        vocab_size: int = 4000,
+    ) -> None:
+        if model is None and not scratch:
+            raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
+        if epochs < 1:
+            raise ConfigError(f"teacher.epochs={epochs}: at least 1 is needed")
+        if not lr > 0:
+            raise ConfigError(f"teacher.lr={lr}: the learning rate must be above 0")
+        self.model = model
+        self.finetune = finetune
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.seed = seed
+        self.min_over_chance = min_over_chance
+        self.scratch = dict(scratch or {})
+        self.vocab_size = vocab_size
+
+    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+        """Return the teacher's tokeniser, which the students share.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+        if self.model is None:
+            return train_tokenizer(splits.train, self.vocab_size, max_length)
+        return load_tokenizer(self.model, "teacher.model")
+
+    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+        """Look at what can be known before anything is trained.
+
+        Returns:
+            The teacher's configuration.
+
+        Raises:
+            UsageError: If the model cannot be found, does not fit the data, or answers another set
+                of labels.
+        """
+        if self.model is None:
+            with torch.device("meta"):
+                return self._new(task, data).config
+        config = load_config(self.model, "teacher.model")
+        _check_fits(config, data, self.model)
+        if self._is_finetuned(config):
+            _check_labels(config, task, self.model)
+        return config
+
+    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Live:
+        """Return the teacher, fine-tuned and scored, from the store where it is there.
+
+        Raises:
+            ModelError: If its weights cannot be loaded, or it is near chance.
+        """
+        if self.model is not None and self._is_finetuned(load_config(self.model, "teacher.model")):
+            path, training = self.model, {}
+        else:
+            path, training = self._from_store(task, data, lab)
+        model = load_classifier(path, task.problem, "teacher.model")
+        fingerprint = weights_fingerprint(path, "teacher.model")
+        scores = self._scores(model, fingerprint, task, data, lab)
+        self._refuse_chance(scores, task, data)
+        return Live(model, self.name, path, fingerprint, scores, training)
+
+    @property
+    def name(self) -> str:
+        """What tables call the teacher."""
+        if self.model is not None:
+            return Path(self.model).name
+        layers, width = (self.scratch.get(k) for k in ("num_hidden_layers", "hidden_size"))
+        return f"{self.scratch['model_type']} {layers} x {width}"
+
+    def _is_finetuned(self, config: PretrainedConfig) -> bool:
+        if self.finetune is not None:
+            return not self.finetune
+        names = config.architectures or []
+        return any(name.endswith("ForSequenceClassification") for name in names)
+
+    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, dict[str, float | int]]:
+        optim = AdamW(lr=self.lr, batch_size=self.batch_size)
+        budget = lab.budget.for_teacher(self.epochs, self.max_steps, self.seed)
+        ingredients = {
+            "format": _FORMAT,
+            "start": self.scratch
+            if self.model is None
+            else weights_fingerprint(self.model, "teacher.model"),
+            "data": {
+                name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")
+            },
+            "max_length": data.max_length,
+            "problem": asdict(task.problem),
+            "optim": asdict(optim),
+            **budget.ingredients(),
+        }
+
+        def make(folder: Path) -> None:
+            log.info("teacher: fine-tuning %s on %s", self.name, task.name)
+            model = self._start(task, data)
+            loggers = [CSVLogger(str(folder), name="", version="")]
+            cost = fit(FineTuning(model, task, optim), data, budget, folder, "teacher", loggers)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            model.save_pretrained(folder)
+            data.tokenizer.save_pretrained(folder)
+            (folder / "cost.json").write_text(json.dumps(cost.plain()), encoding="utf-8")
+
+        path, found = lab.store.get("teachers", ingredients, make)
+        log.info("teacher: %s %s", "found in the store:" if found else "kept as", path)
+        return str(path), json.loads((path / "cost.json").read_text(encoding="utf-8"))
+
+    def _start(self, task: TextTask, data: Data) -> PreTrainedModel:
+        pl.seed_everything(self.seed, verbose=False)
+        if self.model is None:
+            return self._new(task, data)
+        return load_classifier(self.model, task.problem, "teacher.model")
+
+    def _new(self, task: TextTask, data: Data) -> PreTrainedModel:
+        return new_classifier(
+            self.scratch, len(data.tokenizer), data.max_length, task.problem, "teacher.scratch"
+        )
+
+    def _scores(
+        self, model: PreTrainedModel, fingerprint: str, task: TextTask, data: Data, lab: Lab
+    ) -> Scores:
+        ingredients = {"format": _FORMAT, "teacher": fingerprint, "data": data.fingerprint}
+
+        def make(folder: Path) -> None:
+            save_file(answers(model, data, lab.device, "teacher"), folder / "logits.safetensors")
+
+        path, _ = lab.store.get("answers", ingredients, make)
+        return score(task, data, load_file(path / "logits.safetensors"))
+
+    def _refuse_chance(self, scores: Scores, task: TextTask, data: Data) -> None:
+        metric = task.metrics[0]
+        main = next(iter(data.evaluation.values()))
+        constant = chance(
+            metric, task.problem, torch.from_numpy(data.train.labels), torch.from_numpy(main.labels)
+        )
+        reached = scores.metrics[metric]
+        log.info("teacher: %s %.4f on the evaluation split", metric, reached)
+        if reached < constant + self.min_over_chance:
+            raise ModelError(
+                f"teacher {self.name}: its {metric} on the evaluation split is {reached:.3f}, a"
+                f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
+                " (teacher.epochs, teacher.lr), choose another (teacher.model), or go on all the"
+                " same with teacher.min_over_chance=-1"
+            )
+
+
+def _check_fits(config: PretrainedConfig, data: Data, name: str) -> None:
+    vocabulary = getattr(config, "vocab_size", None)
+    if vocabulary is not None and len(data.tokenizer) > vocabulary:
+        raise ModelError(
+            f"teacher.model={name}: its tokeniser has {len(data.tokenizer)} tokens, its embeddings"
+            f" only {vocabulary}; the folder mixes two models"
+        )
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and data.max_length > longest:
+        raise ConfigError(
+            f"task.max_length={data.max_length}: teacher.model={name} takes at most {longest}"
+            " tokens"
+        )
+
+
+def _check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
+    wanted = task.problem.labels
+    remedy = "give an encoder, or fine-tune it anew with teacher.finetune=true"
+    if config.num_labels != len(wanted):
+        raise ModelError(
+            f"teacher.model={name}: it answers {config.num_labels} labels, the task {task.name} has"
+            f" {len(wanted)}; {remedy}"
+        )
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    generic = all(label.upper().startswith("LABEL_") for label in names)
+    if len(wanted) > 1 and not generic and [n.lower() for n in names] != [w.lower() for w in wanted]:
+        raise ModelError(
+            f"teacher.model={name}: its labels are {', '.join(names)}, the task's are"
+            f" {', '.join(wanted)}, in this order; {remedy}"
+        )
+
+

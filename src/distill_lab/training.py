@@ -1,0 +1,218 @@
+"""Training a module by Lightning, the same way for teacher, student and baseline."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from distill_lab.config import build
+from distill_lab.modules.base import TrainedModel
+from distill_lab.tasks import Data
+from distill_lab.tasks.batching import scoring_batches, training_batches
+from distill_lab.types import Batch
+
+log = logging.getLogger(__name__)
+# Parts of a trainer's configuration that change what is shown, not what is learned.
+_COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
+_COSMETIC_CALLBACKS = {"distillation", "progress"}
+_MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
+            "deterministic", *sorted(_COSMETIC))  # fmt: skip
+_TEACHER_CALLBACKS = {"checkpoint", "progress"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training took.
+
+    Attributes:
+        seconds: Wall time, selection scores included.
+        examples: Rows trained on, counted as often as they were seen.
+        examples_per_second: Training throughput, selection scores left out.
+        peak_memory_mb: Peak memory of the device, or of the process on CPU, in MiB.
+        best_epoch: Epoch that the selection split chose, counted from 1; 0 when none was scored.
+    """
+
+    seconds: float
+    examples: int
+    examples_per_second: float
+    peak_memory_mb: float
+    best_epoch: int
+
+    def plain(self) -> dict[str, float | int]:
+        """Return the fields as a dict."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Everything besides model, data and optimizer that decides how a training ends.
+
+    Attributes:
+        trainer: Configuration of `pytorch_lightning.Trainer`.
+        callbacks: Configurations of callbacks by name.
+        seed: Fixes order, dropout and whatever else is drawn.
+    """
+
+    trainer: Mapping[str, Any]
+    callbacks: Mapping[str, Any]
+    seed: int
+
+    def ingredients(self) -> dict[str, Any]:
+        """Return the parts that determine the trained weights, for fingerprints."""
+        return {
+            "trainer": {k: v for k, v in self.trainer.items() if k not in _COSMETIC},
+            "callbacks": {k: v for k, v in self.callbacks.items() if k not in _COSMETIC_CALLBACKS},
+            "seed": self.seed,
+        }
+
+    def for_teacher(self, epochs: int, max_steps: int, seed: int) -> Budget:
+        """Return a budget that shares only machine and precision with this one.
+
+        So a sweep over the student's training finds one teacher.
+        """
+        trainer = {key: self.trainer[key] for key in _MACHINE if key in self.trainer}
+        limits = {"max_epochs": epochs, "max_steps": max_steps, "gradient_clip_val": 1.0}
+        callbacks = {k: v for k, v in self.callbacks.items() if k in _TEACHER_CALLBACKS}
+        return Budget({**trainer, **limits, "num_sanity_val_steps": 0}, callbacks, seed)
+
+
+
+def fit(
+    module: TrainedModel, data: Data, budget: Budget, out_dir: Path, name: str, loggers: list[Any]
+) -> Cost:
+    """Train a module and leave it with the weights of its best epoch.
+
+    Args:
+        module: Fine-tuning or distillation.
+        data: Trains on `data.train`, chooses the epoch on `data.selection`.
+        budget: Limits, callbacks and seed.
+        out_dir: Where checkpoints go.
+        name: "teacher", "student" or "baseline", for the log.
+        loggers: Built Lightning loggers.
+
+    Returns:
+        What it took.
+    """
+    pl.seed_everything(budget.seed, verbose=False)
+    batch_size = module.optim.batch_size
+    meter = _Meter(name)
+    with _quiet():
+        trainer: pl.Trainer = build(
+            budget.trainer,
+            default_root_dir=str(out_dir),
+            logger=loggers,
+            callbacks=[*(build(node) for node in budget.callbacks.values() if node), meter],
+        )
+        module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
+        started = time.perf_counter()
+        trainer.fit(
+            module,
+            training_batches(data.train, batch_size, budget.seed),
+            scoring_batches(data.selection, 4 * batch_size),
+        )
+        _load_best(trainer, module)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return Cost(
+        round(time.perf_counter() - started, 3),
+        meter.examples,
+        round(meter.examples / max(meter.seconds, 1e-9), 2),
+        _peak_memory_mb(),
+        meter.best_epoch,
+    )
+
+
+def device_for(trainer: Mapping[str, Any]) -> torch.device:
+    """Return where a trainer's configuration computes."""
+    chosen = str(trainer.get("accelerator", "auto"))
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if chosen == "cpu" or accelerator is None:
+        return torch.device("cpu")
+    return accelerator
+
+
+def _load_best(trainer: pl.Trainer, module: TrainedModel) -> None:
+    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if path:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+
+
+def _peak_memory_mb() -> float:
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Lightning says of devices, workers and tips."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+class _Meter(pl.Callback):
+    """Counts rows and training seconds, and says how far a training is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.examples = 0
+        self.seconds = 0.0
+        self.best_epoch = 0
+        self._best = float("-inf")
+        self._since = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        self.examples += len(batch)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.perf_counter()
+        if trainer.sanity_checking:
+            return
+        score = float(trainer.callback_metrics["selection/score"])
+        epoch = trainer.current_epoch + 1
+        if score > self._best:
+            self._best, self.best_epoch = score, epoch
+        log.info(
+            "%s: epoch %d/%s, selection %.4f, %.0f examples/s",
+            self.name, epoch, trainer.max_epochs, score, self.examples / max(self.seconds, 1e-9),
+        )  # fmt: skip
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seconds += time.perf_counter() - self._since

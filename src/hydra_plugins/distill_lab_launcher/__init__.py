@@ -1,0 +1,1 @@
+"""The launcher of sweeps: one job, one process; finished jobs are skipped."""
