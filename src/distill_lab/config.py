@@ -43,6 +43,7 @@ class Config:
 
 
 GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
+_BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 # What `run` passes itself when it builds a node of the group; a yaml may not give it.
 _PASSED = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
 
@@ -82,12 +83,14 @@ def plain(composed: DictConfig) -> Config:
     try:
         content = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"{error.full_key or 'config'!s}: {str(error).splitlines()[0]}"
+        ) from error
     assert isinstance(content, dict)
     known = {item.name for item in fields(Config)}
     extra = [
-        f"{key}: not a key of the configuration{did_you_mean(str(key), known)}"
-        for key in content
+        f"{key}: not a key of the configuration{did_you_mean(key, known)}"
+        for key in map(str, content)
         if key not in known
     ]
     if extra:
@@ -108,9 +111,8 @@ def check(config: Config) -> None:
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
             faults += _faults(path, node)
-        if name in ("task", "teacher", "student", "objective", "optim", "trainer"):
-            if "_target_" not in getattr(config, name):
-                faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
+        if name not in _BY_NAME and "_target_" not in getattr(config, name):
+            faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
     if faults:
         raise ConfigError(faults)
 
@@ -196,9 +198,7 @@ def _absent(path: str, target: str, given: Node, parameters: _Parameters) -> lis
     ]
 
 
-def _mistyped(
-    path: str, function: Any, given: Node, parameters: _Parameters
-) -> Iterator[str]:
+def _mistyped(path: str, function: Any, given: Node, parameters: _Parameters) -> Iterator[str]:
     hints = _hints(function)
     for key, value in given.items():
         if key in parameters and key in hints and not isinstance(value, dict):
@@ -242,4 +242,3 @@ def _in_words(hint: Any) -> str:
 
 def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,7 @@ def forward(model: nn.Module, batch: Batch, needs: Needs) -> Outputs:
     Returns:
         Logits in float32 `[batch, labels]`, and hidden states if they are needed.
     """
-    accepted = _accepted(type(model))
+    accepted = _accepted(type(model).forward)
     inputs = {name: value for name, value in batch.inputs.items() if name in accepted}
     answer: Any = model(**inputs, output_hidden_states=needs.hidden_states, return_dict=True)
     states = tuple(answer.hidden_states) if needs.hidden_states else ()
@@ -30,5 +31,5 @@ def forward(model: nn.Module, batch: Batch, needs: Needs) -> Outputs:
 
 
 @lru_cache
-def _accepted(model: type[nn.Module]) -> frozenset[str]:
-    return frozenset(inspect.signature(model.forward).parameters)
+def _accepted(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)

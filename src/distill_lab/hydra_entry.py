@@ -82,7 +82,7 @@ def _job(typed: list[str]) -> Callable[[DictConfig], Any]:
     return job
 
 
-def _run(config: Any, out_dir: Path, state: DictConfig) -> Any:
+def _run(config: Any, out_dir: Path, state: Any) -> Any:
     from distill_lab.quiet import quiet_libraries
     from distill_lab.results import Provenance
     from distill_lab.results.show import show_run

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.store import file_digest
@@ -38,9 +38,10 @@ def load_config(name: str, key: str) -> PretrainedConfig:
     """
     _check_name(name, key)
     try:
-        return AutoConfig.from_pretrained(name)
+        config: PretrainedConfig = AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         raise _unreachable(name, key, "config.json", error) from error
+    return config
 
 
 def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:

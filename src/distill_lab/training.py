@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
 _COSMETIC_CALLBACKS = {"distillation", "progress"}
+_SILENCE = 60.0  # seconds after which a long epoch says how far it is
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
 _TEACHER_CALLBACKS = {"checkpoint", "progress"}
@@ -85,7 +86,6 @@ class Budget:
         limits = {"max_epochs": epochs, "max_steps": max_steps, "gradient_clip_val": 1.0}
         callbacks = {k: v for k, v in self.callbacks.items() if k in _TEACHER_CALLBACKS}
         return Budget({**trainer, **limits, "num_sanity_val_steps": 0}, callbacks, seed)
-
 
 
 def fit(
@@ -184,6 +184,7 @@ class _Meter(pl.Callback):
         self.best_epoch = 0
         self._best = float("-inf")
         self._since = 0.0
+        self._said = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.perf_counter()
@@ -197,6 +198,10 @@ class _Meter(pl.Callback):
         batch_idx: int,
     ) -> None:
         self.examples += len(batch)
+        if time.monotonic() - self._said > _SILENCE:
+            self._said = time.monotonic()
+            done = trainer.global_step / float(trainer.estimated_stepping_batches)
+            log.info("%s: %.0f %% of the steps", self.name, 100 * done)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds += time.perf_counter() - self._since

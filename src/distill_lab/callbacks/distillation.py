@@ -79,7 +79,7 @@ class DistillationLoss(pl.Callback):
         """Log the terms, at the steps at which the trainer logs."""
         if not isinstance(pl_module, Distillation):
             return
-        if trainer.global_step % trainer.log_every_n_steps:
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         terms: dict[str, Term] = outputs["terms"]
         values: dict[str, float | Tensor] = {"train/loss": outputs["loss"].detach()}
@@ -93,7 +93,11 @@ class DistillationLoss(pl.Callback):
         self._warn(terms)
 
     def _warn(self, terms: dict[str, Term]) -> None:
-        parts = {n: abs(t.value.detach().item() * t.weight) for n, t in terms.items() if t.weight > 0}
+        parts = {
+            name: abs(term.value.detach().item() * term.weight)
+            for name, term in terms.items()
+            if term.weight > 0
+        }
         if self._warned or len(parts) < 2:
             return
         large, small = max(parts, key=parts.__getitem__), min(parts, key=parts.__getitem__)

@@ -15,6 +15,7 @@ class FineTuning(TrainedModel):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the mean hard loss of the batch."""
         loss = hard_loss(self.answer(batch).logits, batch.labels) / len(batch)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.global_step + 1) % every == 0:
             self.log("train/loss", loss.detach())
         return loss

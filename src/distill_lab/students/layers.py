@@ -60,9 +60,7 @@ class Layers(Student):
         ConfigError: If the number is not positive.
     """
 
-    def __init__(
-        self, *, num_layers: int, select: Selection | Sequence[int] = "uniform"
-    ) -> None:
+    def __init__(self, *, num_layers: int, select: Selection | Sequence[int] = "uniform") -> None:
         if num_layers < 1:
             raise ConfigError(f"student.num_layers={num_layers}: at least 1 layer is needed")
         self.num_layers = num_layers
@@ -131,4 +129,4 @@ def stack_name(model: PreTrainedModel) -> str:
             f"student: {type(model).__name__} has no single stack of {total} layers to take from;"
             " use student=scratch or student=pretrained"
         )
-    return outermost[0]
+    return str(outermost[0])

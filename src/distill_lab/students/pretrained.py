@@ -29,7 +29,9 @@ class Pretrained(Student):
         Raises:
             ModelError: If it cannot be loaded, or cuts text otherwise than the teacher's.
         """
-        check_same_tokenizer(data.tokenizer, load_tokenizer(self.model, "student.model"), self.model)
+        check_same_tokenizer(
+            data.tokenizer, load_tokenizer(self.model, "student.model"), self.model
+        )
 
     def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student in float32; a head that it lacks is drawn.
@@ -52,8 +54,9 @@ def check_same_tokenizer(
     if ours != theirs:
         differ = sum(theirs.get(token) != index for token, index in ours.items())
         raise ModelError(
-            f"student.model={name}: its tokeniser is not the teacher's ({len(theirs)} tokens against"
-            f" {len(ours)}, {differ} of them differ); take a student with the teacher's vocabulary"
+            f"student.model={name}: its tokeniser is not the teacher's ({len(theirs)} tokens"
+            f" against {len(ours)}, of which {differ} differ); take a student with the teacher's"
+            " vocabulary"
         )
     if tokenizer_fingerprint(teacher) != tokenizer_fingerprint(student):
         probe = "Café ÉCOLE, don't\tstop -- 1,000.5 naïve ﬁne!"

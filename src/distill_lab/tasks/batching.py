@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,9 @@ class SortedByLength(Sampler[list[int]]):
             yield self.order[start : start + self.batch_size].tolist()
 
 
-def _as_is(batch: Batch) -> Batch:
-    return batch
+def _as_is(batch: Any) -> Batch:
+    made: Batch = batch  # `TokenRows.__getitems__` has padded it
+    return made
 
 
 def training_batches(rows: TokenRows, batch_size: int, seed: int) -> DataLoader[Batch]:

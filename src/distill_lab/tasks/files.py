@@ -64,9 +64,7 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
 
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:
-    return pd.read_csv(
-        path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    )
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -129,7 +127,8 @@ class Columns:
         whole = (table[used].notna() & (table[used] != "")).all(axis=1)
         if not whole.all():
             log.warning("%s: %d rows are incomplete and left out", path, (~whole).sum())
-        return table[whole]
+        kept: pd.DataFrame = table[whole]
+        return kept
 
 
 def to_rows(

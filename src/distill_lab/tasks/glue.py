@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.base import TextTask
 from distill_lab.tasks.files import Columns, read_glue_tsv, to_rows
@@ -115,5 +114,3 @@ def load_hub(name: str, config: str, split: str) -> Any:
             f"task: {name}/{config} is neither in the hub cache nor within reach"
             f" ({type(error).__name__}); give its folder with task.data_dir=, or a network"
         ) from error
-
-

@@ -126,7 +126,9 @@ def parse_labels(
             wanted = "a number" if regression else f"one of the labels {names}"
             raise DataError(f"{where}, line {line}: {str(value)!r} is not {wanted}")
         targets.append(target)
-    return np.asarray(targets, dtype=np.float32 if regression else np.int64)
+    if regression:
+        return np.asarray(targets, dtype=np.float32)
+    return np.asarray(targets, dtype=np.int64)
 
 
 def _number(value: object) -> float | None:

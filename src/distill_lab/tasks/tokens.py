@@ -123,10 +123,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     Padding and truncation settings, which vary from call to call, are left out.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        content: object = sorted(tokenizer.get_vocab().items())
-    else:
-        content = json.loads(backend.to_str())
-        content = {k: v for k, v in content.items() if k not in ("padding", "truncation")}
-    text = json.dumps(content, sort_keys=True)
+    content = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    varying = ("padding", "truncation")
+    text = json.dumps({k: v for k, v in content.items() if k not in varying}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

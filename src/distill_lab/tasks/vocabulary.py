@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertTokenizerFast, PreTrainedTokenizerBase
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import BertTokenizer, PreTrainedTokenizerBase
 
 from distill_lab.tasks.rows import Rows
 
@@ -31,4 +39,7 @@ def train_tokenizer(rows: Rows, vocab_size: int, max_length: int) -> PreTrainedT
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")],
     )
-    return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length)
+    finished: PreTrainedTokenizerBase = BertTokenizer(
+        tokenizer_object=tokenizer, model_max_length=max_length
+    )
+    return finished

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from distill_lab.teachers.live import Live
 from distill_lab.training import fit
 from distill_lab.types import Scores
 
+CostDict = dict[str, float | int]
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a teacher changes
 
@@ -127,7 +128,7 @@ class FineTuned:
             ModelError: If its weights cannot be loaded, or it is near chance.
         """
         if self.model is not None and self._is_finetuned(load_config(self.model, "teacher.model")):
-            path, training = self.model, {}
+            path, training = self.model, CostDict()
         else:
             path, training = self._from_store(task, data, lab)
         model = load_classifier(path, task.problem, "teacher.model")
@@ -150,7 +151,7 @@ class FineTuned:
         names = config.architectures or []
         return any(name.endswith("ForSequenceClassification") for name in names)
 
-    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, dict[str, float | int]]:
+    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
         optim = AdamW(lr=self.lr, batch_size=self.batch_size)
         budget = lab.budget.for_teacher(self.epochs, self.max_steps, self.seed)
         ingredients = {
@@ -158,9 +159,7 @@ class FineTuned:
             "start": self.scratch
             if self.model is None
             else weights_fingerprint(self.model, "teacher.model"),
-            "data": {
-                name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")
-            },
+            "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
             "max_length": data.max_length,
             "problem": asdict(task.problem),
             "optim": asdict(optim),
@@ -235,6 +234,10 @@ def _check_fits(config: PretrainedConfig, data: Data, name: str) -> None:
         )
 
 
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.lower() for name in names]
+
+
 def _check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
     wanted = task.problem.labels
     remedy = "give an encoder, or fine-tune it anew with teacher.finetune=true"
@@ -243,12 +246,10 @@ def _check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
             f"teacher.model={name}: it answers {config.num_labels} labels, the task {task.name} has"
             f" {len(wanted)}; {remedy}"
         )
-    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    names = [str(label) for _, label in sorted((config.id2label or {}).items())]
     generic = all(label.upper().startswith("LABEL_") for label in names)
-    if len(wanted) > 1 and not generic and [n.lower() for n in names] != [w.lower() for w in wanted]:
+    if len(wanted) > 1 and not generic and _lower(names) != _lower(wanted):
         raise ModelError(
             f"teacher.model={name}: its labels are {', '.join(names)}, the task's are"
             f" {', '.join(wanted)}, in this order; {remedy}"
         )
-
-

@@ -77,7 +77,8 @@ class ProcessLauncher(Launcher):
         if failed:
             lines = [f"  {r.working_dir}" for r in failed]
             raise JobsFailed(
-                f"{len(failed)} of {len(returns)} jobs failed; see error.txt in\n" + "\n".join(lines)
+                f"{len(failed)} of {len(returns)} jobs failed; see error.txt in\n"
+                + "\n".join(lines)
             )
         return returns
 

@@ -1,0 +1,30 @@
+# Every target sets up what it needs; `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help setup demo test test-all check format clean
+help:     ## list the targets
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+setup: $(READY) ## make .venv with the locked versions
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
+demo: $(READY) ## train teacher, student and baseline on the embedded task and compare them
+	$(BIN)/distill-lab train study=demo
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+test-all: $(READY) ## run the tests, the long ones too
+	$(BIN)/python -m pytest -n 2
+check: $(READY) ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+format: $(READY) ## put the formatting right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+clean:    ## remove what was made, but not runs and store
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
