@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from distill_lab.config import check, conf_dir, plain, schema
+from distill_lab.config import Config, check, conf_dir, plain, schema
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
 from distill_lab.store import digest
 from distill_lab.train_help import train_help
 
+_VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
 ERROR_FILE = "error.txt"
 
@@ -28,6 +30,34 @@ ERROR_FILE = "error.txt"
 def register_schema() -> None:
     """Make the typed root known to Hydra; `conf/train.yaml` starts from it."""
     ConfigStore.instance().store("schema", schema())
+
+
+def compose(*overrides: str) -> Config:
+    """Compose a configuration without the command line, for notebooks and programs.
+
+    Args:
+        *overrides: What would be typed after `distill-lab train`.
+
+    Returns:
+        Plain values, checked; give them to `distill_lab.run.run`.
+
+    Raises:
+        UsageError: As `train`.
+    """
+    register_schema()
+    with _sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base=_VERSION):
+        config = plain(hydra.compose("train", overrides=list(overrides)))
+    check(config)
+    return config
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn Hydra's errors into ours."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_sentence(error)) from error
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -48,12 +78,11 @@ def train(arguments: Sequence[str]) -> int:
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
     typed = list(sys.argv)
-    entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+    entry = hydra.main(version_base=_VERSION, config_path=str(conf_dir()), config_name="train")
     sys.argv = [typed[0], *_named_sweep(arguments)]
     try:
-        entry(_job(typed))()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_sentence(error)) from error
+        with _sentences():
+            entry(_job(typed))()
     finally:
         sys.argv = typed
     return 0
@@ -82,7 +111,7 @@ def _job(typed: list[str]) -> Callable[[DictConfig], Any]:
     return job
 
 
-def _run(config: Any, out_dir: Path, state: Any) -> Any:
+def _run(config: Config, out_dir: Path, state: Any) -> Any:
     from distill_lab.quiet import quiet_libraries
     from distill_lab.results import Provenance
     from distill_lab.results.show import show_run
