@@ -146,7 +146,7 @@ def test_teacher_is_fine_tuned_once(
     assert len(teachers) == 1
     lab(f"teacher.model={encoder}", "objective.temperature=2", "optim.lr=1e-4", out="two")
     assert list((tmp_path / "store" / "teachers").glob("*/entry.json")) == teachers
-    lab(f"teacher.model={encoder}", "teacher.lr=2e-3", out="three")
+    lab(f"teacher.model={encoder}", "teacher.lr=1e-3", out="three")
     assert len(list((tmp_path / "store" / "teachers").glob("*/entry.json"))) == 2
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distill_lab.errors import ConfigError, did_you_mean
+from distill_lab.errors import ConfigError, UsageError, did_you_mean
 
 Node = dict[str, Any]
 
@@ -123,10 +123,19 @@ def build(node: Mapping[str, Any], **objects: Any) -> Any:
     Args:
         node: A mapping with `_target_`.
         **objects: Further keyword arguments that only exist at run time.
+
+    Raises:
+        UsageError: If the object refuses a value.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    return instantiate(dict(node), _convert_="all", **objects)
+    try:
+        return instantiate(dict(node), _convert_="all", **objects)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
+        raise
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, Node]]:

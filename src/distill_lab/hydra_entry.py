@@ -17,10 +17,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from distill_lab.config import Config, check, conf_dir, plain, schema
+from distill_lab.config import (
+    GROUPS,
+    Config,
+    check,
+    conf_dir,
+    experiments_dir,
+    plain,
+    schema,
+)
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
 from distill_lab.store import digest
-from distill_lab.train_help import train_help
+from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
@@ -152,20 +160,23 @@ class _Recorded:
 def _sentence(error: Exception) -> str:
     """Turn Hydra's paragraphs into one sentence with a remedy."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first = lines[0]
+    first, quoted = lines[0], lines[0].split("'")
+    cause = str(error.__cause__ or "").strip().splitlines() or [""]
     if first.startswith("Could not override"):
-        key = first.split("'")[1]
-        known = schema().keys()
-        return f"{key}: not a key of the configuration{did_you_mean(key, map(str, known))}"
+        return f"{quoted[1]}: not a key of the configuration{did_you_mean(quoted[1], _keys())}"
     if first.startswith("Error merging override"):
-        override = first.removeprefix("Error merging override ").strip()
-        return f"{override}: {lines[1] if len(lines) > 1 else 'wrong type'}"
+        return f"{first.removeprefix('Error merging override ')}: {cause[0]}"
+    if first.startswith("Error parsing override"):
+        return f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, lists in quotes"
     if "Could not find" in first:
-        group, _, choice = first.split("'")[-2].rpartition("/")
-        options = [line for line in lines[2:] if not line.startswith(("Config search", "provider"))]
-        listed = ", ".join(options)
+        group, _, choice = quoted[-2].partition("/")
+        options = choices(conf_dir() / group if group in GROUPS else experiments_dir())
         return (
             f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}"
-            f" (there are {listed})"
+            f" (there are {', '.join(options) or 'none'})"
         )
     return first
+
+
+def _keys() -> list[str]:
+    return [str(key) for key in schema()]

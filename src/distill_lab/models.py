@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -80,7 +81,7 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
             ignore_mismatched_sizes=True,
             **head(problem),
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreachable(name, key, "weights", error) from error
     prefix = f"{model.base_model_prefix}."
     absent = [k for k in info["missing_keys"] if k.startswith(prefix) and ".pooler." not in k]

@@ -89,7 +89,7 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
         layers: Which, counted from 0.
 
     Raises:
-        ConfigError: If the stack of layers cannot be found.
+        ConfigError: If the stack of layers cannot be found, or its layers are not alike.
     """
     prefix = stack_name(teacher)
     config = copy.deepcopy(teacher.config)
@@ -107,7 +107,13 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
             state[name] = value
         elif int(match[1]) in new:
             state[f"{prefix}.{new[int(match[1])]}.{name[match.end() :]}"] = value
-    student.load_state_dict(state)
+    try:
+        student.load_state_dict(state)
+    except RuntimeError as error:  # ModernBERT's first layer, for one, is unlike the others
+        raise ConfigError(
+            f"student.select={list(layers)}: the layers of {type(teacher).__name__} cannot be put"
+            " in this order; begin with layer 0, as student.select=uniform and first do"
+        ) from error
     return student
 
 

@@ -1,0 +1,118 @@
+"""Runs side by side."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from rich.console import Console
+
+from distill_lab.errors import DataError
+from distill_lab.results.compare import cells, collect, tables
+from distill_lab.results.result import Result
+from distill_lab.results.tables import run_table
+
+
+def result(seed: int, temperature: float, student: float, baseline: float = 0.8) -> Result:
+    return Result(
+        study="s",
+        choices={"task": "glue/sst2", "student": "layers_6", "teacher_name": "bert"},
+        overrides=[],
+        seed=seed,
+        task="sst2",
+        metric="accuracy",
+        metrics={
+            "teacher": {"accuracy": 0.9},
+            "student": {"accuracy": student},
+            "baseline": {"accuracy": baseline},
+        },
+        cost={m: {"parameters": 1000, "seconds": 3.0} for m in ("teacher", "student", "baseline")},
+        rows={"train": 10, "selection": 2, "evaluation": 4},
+        fingerprints={
+            "evaluation": "e", "tokenizer": "t", "teacher": "x", "baseline": f"b{seed}",
+        },
+        config={"seed": seed, "objective": {"temperature": temperature, "lam": 0.5}},
+    )  # fmt: skip
+
+
+RUNS = [
+    result(1, 1.0, 0.82, 0.80), result(2, 1.0, 0.84, 0.81),
+    result(1, 4.0, 0.86, 0.80), result(2, 4.0, 0.90, 0.81),
+]  # fmt: skip
+
+
+def printed(runs: list[Result]) -> str:
+    console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    for table in tables(runs):
+        console.print(table)
+    return console.export_text()
+
+
+def test_runs_that_differ_in_seed_alone_are_averaged_best_first() -> None:
+    found = cells(RUNS)
+    assert [cell.label for cell in found] == [
+        {"objective.temperature": "4.0"}, {"objective.temperature": "1.0"},
+    ]  # fmt: skip
+    assert found[0].score == pytest.approx(0.88)
+    assert [len(cell.results) for cell in found] == [2, 2]
+
+
+def test_table_shows_mean_spread_gain_and_retention() -> None:
+    text = printed(RUNS)
+    assert f"{mean([0.86, 0.90]):.4f} ± {stdev([0.86, 0.90]):.4f}" in text
+    assert f"{mean([0.80, 0.81]):.4f} ± {stdev([0.80, 0.81]):.4f}" in text
+    assert f"+{mean([0.06, 0.09]):.4f}" in text
+    assert f"{mean([0.86 / 0.9, 0.90 / 0.9]):.1%}" in text
+    lines = [line.split()[0] for line in text.splitlines() if line.split()]
+    assert lines.index("teacher") < lines.index("baseline") < lines.index("student")
+
+
+def test_a_baseline_shared_by_runs_counts_once() -> None:
+    runs = [result(1, t, 0.8, 0.7) for t in (1.0, 2.0, 3.0)] + [result(2, 1.0, 0.8, 0.9)]
+    assert f"{mean([0.7, 0.9]):.4f}" in printed(runs)
+
+
+def test_runs_on_other_rows_have_their_own_table() -> None:
+    other = copy.deepcopy(RUNS[0])
+    other.fingerprints["evaluation"] = "other"
+    assert len(tables([*RUNS, other])) == 2
+
+
+def test_a_single_run_has_no_spread() -> None:
+    assert "±" not in printed(RUNS[:1]).replace("mean ± standard deviation", "")
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    RUNS[0].write(tmp_path)
+    assert Result.read(tmp_path / "result.json") == RUNS[0]
+
+
+def test_collect_finds_runs_once(tmp_path: Path) -> None:
+    for position, run in enumerate(RUNS):
+        run.write(tmp_path / "study" / str(position))
+    found = collect([tmp_path, tmp_path / "study" / "0"])
+    assert len(found) == 4
+    with pytest.raises(DataError, match="no finished run"):
+        collect([_empty(tmp_path)])
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def test_run_table_shows_all_three() -> None:
+    console = Console(width=150, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(run_table(RUNS[0]))
+    text = console.export_text()
+    for word in ("teacher", "student", "baseline", "0.8200", "+0.0200", "91.1%"):
+        assert word in text
+
+
+def test_a_nonpositive_teacher_gives_no_retention() -> None:
+    run = copy.deepcopy(RUNS[0])
+    run.metrics["teacher"]["accuracy"] = 0.0
+    assert run.retention is None
+    assert "-" in printed([run])

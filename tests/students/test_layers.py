@@ -1,0 +1,113 @@
+"""Students made of the teacher's layers, for every kind of stack."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from distill_lab.errors import ConfigError
+from distill_lab.students.layers import select_layers, stack_name, take_layers
+
+SIZES = {
+    "bert": {},
+    "roberta": {},
+    "electra": {"embedding_size": 16},
+    "megatron-bert": {},
+    "distilbert": {"n_layers": 4, "dim": 16, "n_heads": 2, "hidden_dim": 32},
+    "gpt2": {"n_layer": 4, "n_embd": 16, "n_head": 2, "pad_token_id": 0},
+    "llama": {"num_key_value_heads": 2, "pad_token_id": 0},
+    "modernbert": {"pad_token_id": 0},
+}
+COMMON = {
+    "num_hidden_layers": 4,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 50,
+    "max_position_embeddings": 32,
+}
+LISTS = {
+    "bert": "bert.encoder.layer",
+    "distilbert": "distilbert.transformer.layer",
+    "gpt2": "transformer.h",
+    "llama": "model.layers",
+}
+
+
+def teacher(kind: str) -> PreTrainedModel:
+    own = kind in ("distilbert", "gpt2")
+    sizes = {**({"vocab_size": 50} if own else COMMON), **SIZES[kind]}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, num_labels=3, **sizes)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_all_layers_give_the_teacher_itself(kind: str) -> None:
+    model = teacher(kind)
+    student = take_layers(model, range(4)).eval()
+    tokens = torch.randint(1, 50, (2, 9))
+    with torch.no_grad():
+        torch.testing.assert_close(student(tokens).logits, model(tokens).logits)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SIZES if kind != "modernbert"])
+def test_chosen_layers_are_copied_in_order(kind: str) -> None:
+    model = teacher(kind)
+    student = take_layers(model, [1, 3])
+    assert student.config.num_hidden_layers == 2 and model.config.num_hidden_layers == 4
+    ours, theirs = (
+        student.get_submodule(stack_name(student)),
+        model.get_submodule(stack_name(model)),
+    )
+    for new, old in enumerate((1, 3)):
+        for name, value in theirs[old].state_dict().items():
+            assert torch.equal(value, ours[new].state_dict()[name])
+    head = [name for name in model.state_dict() if not name.startswith(stack_name(model))]
+    assert all(torch.equal(model.state_dict()[name], student.state_dict()[name]) for name in head)
+
+
+def test_layers_that_are_not_alike_are_refused_out_of_place() -> None:
+    model = teacher("modernbert")
+    assert take_layers(model, [0, 2]).config.num_hidden_layers == 2
+    with pytest.raises(ConfigError, match="begin with layer 0"):
+        take_layers(model, [1, 3])
+
+
+def test_the_student_shares_no_memory_with_the_teacher() -> None:
+    model = teacher("bert")
+    student = take_layers(model, [0])
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.zero_()
+    assert any(parameter.abs().sum() > 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("kind", "name"), LISTS.items())
+def test_the_stack_is_found(kind: str, name: str) -> None:
+    assert stack_name(teacher(kind)) == name
+
+
+@pytest.mark.parametrize(
+    ("total", "keep", "select", "expected"),
+    [
+        (12, 6, "uniform", [0, 2, 4, 7, 9, 11]),
+        (12, 4, "uniform", [0, 4, 7, 11]),
+        (6, 3, "uniform", [0, 2, 5]),
+        (12, 12, "uniform", list(range(12))),
+        (12, 1, "uniform", [11]),
+        (12, 3, "first", [0, 1, 2]),
+        (12, 3, "last", [9, 10, 11]),
+        (12, 3, [11, 0, 5], [11, 0, 5]),
+    ],
+)
+def test_selection(total: int, keep: int, select: str, expected: list[int]) -> None:
+    assert select_layers(total, keep, select) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("keep", "select"), [(13, "uniform"), (2, [0, 12]), (2, [0, 1, 2])])
+def test_what_the_teacher_has_not_is_refused(keep: int, select: str) -> None:
+    with pytest.raises(ConfigError):
+        select_layers(12, keep, select)  # type: ignore[arg-type]

@@ -1,0 +1,84 @@
+"""Batches of similar length, in an order fixed by seed and epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from distill_lab.tasks.batching import (
+    LengthGrouped,
+    SortedByLength,
+    scoring_batches,
+    training_batches,
+)
+from distill_lab.tasks.tokens import TokenRows
+
+LENGTHS = np.random.default_rng(0).integers(3, 60, 5000)
+
+
+def token_rows(lengths: np.ndarray) -> TokenRows:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.concatenate([np.full(n, i + 1) for i, n in enumerate(lengths)]).astype(np.int32)
+    ids = np.arange(len(lengths)) + 100
+    return TokenRows(ids, ids % 3, {"input_ids": tokens}, offsets, {"input_ids": 0})
+
+
+def test_every_row_comes_once_an_epoch() -> None:
+    sampler = LengthGrouped(LENGTHS, 32, seed=1)
+    rows = [i for batch in sampler for i in batch]
+    assert sorted(rows) == list(range(5000))
+    assert len(sampler) == len(list(sampler)) == 157
+
+
+def test_order_is_fixed_by_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        sampler = LengthGrouped(LENGTHS, 32, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_batches_hold_rows_of_similar_length() -> None:
+    def padding(batches: list[list[int]]) -> float:
+        padded = sum(max(LENGTHS[b]) * len(b) for b in batches)
+        return padded / LENGTHS.sum() - 1
+
+    shuffled = np.random.default_rng(1).permutation(5000)
+    plain = [shuffled[i : i + 32].tolist() for i in range(0, 5000, 32)]
+    assert padding(list(LengthGrouped(LENGTHS, 32, 0))) < 0.1 < padding(plain)
+
+
+def test_batches_do_not_come_in_order_of_length() -> None:
+    longest = [max(LENGTHS[b]) for b in LengthGrouped(LENGTHS, 32, 0)]
+    assert np.abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
+
+
+def test_scoring_goes_from_short_to_long_and_leaves_nothing_out() -> None:
+    batches = list(SortedByLength(LENGTHS, 100))
+    rows = [i for batch in batches for i in batch]
+    assert sorted(rows) == list(range(5000))
+    assert (np.diff(LENGTHS[rows]) >= 0).all()
+
+
+@pytest.mark.parametrize("loader", ["training", "scoring"])
+def test_batches_are_padded_to_their_longest(loader: str) -> None:
+    lengths = LENGTHS[:70]
+    rows = token_rows(lengths)
+    batches = list(
+        training_batches(rows, 8, 0) if loader == "training" else scoring_batches(rows, 8)
+    )
+    seen = []
+    for batch in batches:
+        positions = batch.ids.numpy() - 100
+        seen += positions.tolist()
+        mask = batch.inputs["attention_mask"]
+        assert mask.shape[1] == lengths[positions].max()
+        assert mask.sum(dim=1).tolist() == lengths[positions].tolist()
+        tokens = batch.inputs["input_ids"]
+        assert (tokens[mask == 0] == 0).all()
+        assert all((row[m == 1] == p + 1).all() for row, m, p in zip(tokens, mask, positions))
+        assert batch.labels.tolist() == (batch.ids % 3).tolist()
+    assert sorted(seen) == list(range(70))

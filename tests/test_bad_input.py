@@ -1,0 +1,282 @@
+"""Errors of use: one sentence that names the key or file, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distill_lab.cli import main
+from tests.conftest import sentences, tiny
+
+CONFIGURATION = {
+    "misspelt root key": ("sed=3", "sed: not a key of the configuration; did you mean 'seed'?"),
+    "misspelt task key": ("task.max_lenght=32", "task.max_lenght: not a parameter of"),
+    "misspelt objective key": ("objective.temprature=4", "did you mean 'temperature'?"),
+    "misspelt trainer key": ("trainer.max_step=20", "did you mean 'max_steps'?"),
+    "misspelt callback key": ("callbacks.distillation.lam_ned=1", "did you mean 'lam_end'?"),
+    "root value of a wrong type": ("seed=abc", "'abc'"),
+    "number that is a word": ("optim.batch_size=many", "optim.batch_size: 'many' is not a whole"),
+    "trainer value of a wrong type": ("trainer.max_epochs=three", "trainer.max_epochs: 'three'"),
+    "unknown precision": ("trainer.precision=fp8", "trainer.precision: 'fp8' is not"),
+    "unknown schedule": ("callbacks.distillation.lam_schedule=cubic", "'cubic' is not 'constant'"),
+    "unknown objective": ("objective=hintom", "objective=hintom: there is no such choice; did you"),
+    "unknown task": ("task=glue/sst3", "task=glue/sst3: there is no such choice; did you mean"),
+    "unknown group": ("objectiv=hinton", "objectiv: not a key of the configuration; did you mean"),
+    "value that is mandatory": ("student=pretrained", "student.model: no value is given"),
+    "override without a value": ("objective.temperature", "objective.temperature"),
+    "target that does not exist": ("objective._target_=distill_lab.objectives.No", "cannot be"),
+    "lam above 1": ("objective.lam=1.5", "objective.lam=1.5: lam weighs"),
+    "lam below 0": ("objective.lam=-0.1", "objective.lam=-0.1: lam weighs"),
+    "lam that ends above 1": ("callbacks.distillation.lam_end=2", "lam_end=2: lam weighs"),
+    "temperature 0": ("objective.temperature=0", "objective.temperature=0: a temperature must be"),
+    "temperature below 0": ("objective.temperature=-2", "a temperature must be above 0"),
+    "temperature that ends at 0": ("callbacks.distillation.temperature_end=0", "must be above 0"),
+    "learning rate 0": ("optim.lr=0", "optim.lr=0: the learning rate must be above 0"),
+    "batch of no rows": ("optim.batch_size=0", "optim.batch_size=0: at least 1 row"),
+    "teacher of no epochs": ("teacher.epochs=0", "teacher.epochs=0: at least 1"),
+    "selection of everything": ("task.selection=1", "task.selection=1: a share"),
+    "unknown metric": ("task.metrics=[acuracy]", "task.metrics=['acuracy']: choose at least one"),
+    "metric of another kind": ("task.metrics=[pearson]", "pearson is not defined for classif"),
+    "more layers than the teacher": ("student.num_layers=9", "the teacher has 4 layers"),
+    "layer that is not there": ("student.select=[0,9]", "student.select=[0, 9]: 2 layers between"),
+    "no layers": ("student.num_layers=0", "student.num_layers=0: at least 1"),
+    "rows longer than the model": ("task.max_length=512", "takes at most 64 tokens"),
+    "missing data file": ("task.train_file=nowhere.csv", "nowhere.csv: there is no such file"),
+    "missing column": ("task.text=txt", "task.text=txt:"),
+    "text column as label": ("task.label=text", "are not classes"),
+    "label outside the set": ("task.labels=[negative,neutral]", "'positive' is not one of the"),
+    "missing teacher folder": ("teacher.model=./nowhere", "teacher.model=./nowhere: there is no"),
+    "hub name without a network": ("teacher.model=org/absent", "teacher.model=org/absent: neither"),
+    "student's hub name": ("student=pretrained student.model=org/absent", "student.model=org/abse"),
+    "GLUE folder": ("task=glue/rte task.data_dir=nowhere", "task.data_dir=nowhere: there is no"),
+    "GLUE without a network": ("task=glue/rte", "neither in the hub cache nor within reach"),
+    "scratch sizes": (
+        "teacher.model=null teacher.scratch.num_attention_heads=7",
+        "teacher.scratch: no model can be made of these sizes",
+    ),
+    "unknown architecture": (
+        "student=scratch student.sizes.model_type=bertt",
+        "student.sizes: no model can be made",
+    ),
+}
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path,
+    finetuned: Path,
+    rows_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., str]:
+    """Type a line that must be refused; return what was said."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(*overrides: str) -> str:
+        keys = {o.split("=")[0] for o in overrides}
+        chosen = {key.split(".")[0] for key in keys if "." not in key}
+        base = [
+            o for o in tiny(finetuned, rows_file)
+            if o.split("=")[0] not in keys and o.split(".")[0] not in chosen
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *base, *overrides])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        said = capfd.readouterr().err
+        assert stopped.value.code == 2, said
+        assert "Traceback" not in said
+        last = [line for line in said.splitlines() if line.startswith("distill-lab: ")]
+        assert len(last) == 1, said
+        assert not list(tmp_path.rglob("result.json"))
+        assert not list(tmp_path.rglob("*.tmp"))
+        assert not list(tmp_path.glob("store/*/*/entry.json"))
+        return last[0]
+
+    return go
+
+
+@pytest.mark.parametrize("name", CONFIGURATION)
+def test_configuration(name: str, refused: Callable[..., str]) -> None:
+    overrides, expected = CONFIGURATION[name]
+    assert expected in refused(*overrides.split(" "))
+
+
+FILES: dict[str, tuple[str, bytes, str]] = {
+    "empty": ("rows.csv", b"", "the file is empty"),
+    "header alone": ("rows.csv", b"text,label\n", "the file has no rows"),
+    "not UTF-8": ("rows.csv", b"text,label\ncaf\xe9,a\n", "not UTF-8"),
+    "row with no text": (
+        "rows.csv",
+        b"text,label\ngood film,a\n ,b\n",
+        "line 3: column 'text' has",
+    ),
+    "all of one label": ("rows.csv", b"text,label\n" + b"good,a\n" * 40, "have one label"),
+    "too few rows": ("rows.csv", b"text,label\na b,a\nc d,b\n", "one part is empty"),
+    "unknown ending": ("rows.xml", b"<rows/>", "the ending is none of"),
+    "broken JSON lines": ("rows.jsonl", b'{"text": "a", "label"\n', "not a readable jsonl file"),
+    "broken parquet": ("rows.parquet", b"PAR1 nonsense", "not a readable parquet file"),
+    "ragged rows": ("rows.tsv", b"text\tlabel\na\tb\nc\td\te\tf\n", "not a readable tsv file"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_data_files(name: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    file, content, expected = FILES[name]
+    (tmp_path / file).write_bytes(content)
+    said = refused(f"task.train_file={file}")
+    assert expected in said
+    assert file in said or name in ("all of one label", "too few rows")
+
+
+def test_evaluation_file_with_another_label(refused: Callable[..., str], tmp_path: Path) -> None:
+    table = sentences(10)
+    table.loc[3, "label"] = "mixed"
+    table.to_csv(tmp_path / "dev.csv", index=False)
+    said = refused("task.evaluation_file=dev.csv")
+    assert "dev.csv, column 'label', line 5: 'mixed' is not one of the labels" in said
+
+
+def test_regression_with_words(refused: Callable[..., str]) -> None:
+    said = refused("task.kind=regression", "task.metrics=[pearson]")
+    assert "is not a number" in said
+
+
+def copied(folder: Path, to: Path, *, without: str = "") -> Path:
+    to.mkdir()
+    for file in folder.iterdir():
+        if file.is_file() and file.name != without:
+            (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_teacher_without_weights(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    copied(finetuned, tmp_path / "teacher", without="model.safetensors")
+    assert "has no weights" in refused("teacher.model=./teacher")
+
+
+def test_teacher_with_damaged_weights(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    weights = copied(finetuned, tmp_path / "teacher") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "weights cannot be loaded" in refused("teacher.model=./teacher")
+
+
+def test_teacher_with_the_weights_of_another_architecture(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    config["num_hidden_layers"] = 6
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "lacks" in refused("teacher.model=./teacher")
+
+
+def test_folder_that_is_no_model(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    assert "has no config.json" in refused("teacher.model=./teacher")
+
+
+def test_teacher_with_other_labels(refused: Callable[..., str]) -> None:
+    said = refused("task.labels=[negative,positive,mixed]")
+    assert "it answers 2 labels, the task reviews has 3" in said
+
+
+def test_teacher_with_labels_in_another_order(refused: Callable[..., str]) -> None:
+    said = refused("task.labels=[positive,negative]")
+    assert "its labels are negative, positive, the task's are positive, negative" in said
+
+
+def test_student_with_another_tokeniser(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "student")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    words["good"], words["bad"] = words["bad"], words["good"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    said = refused("student=pretrained", "student.model=./student")
+    assert "its tokeniser is not the teacher's" in said and "2 differ" in said
+
+
+def test_student_that_cuts_otherwise(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "student")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"]["lowercase"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "do_lower_case": False}))
+    assert "cuts text otherwise" in refused("student=pretrained", "student.model=./student")
+
+
+def test_teacher_near_chance(
+    tmp_path: Path,
+    encoder: Path,
+    rows_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = [*tiny(encoder, rows_file), "teacher.max_steps=1", "teacher.lr=1e-9"]
+    monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *line])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capfd.readouterr().err
+    assert stopped.value.code == 2
+    assert "there is nothing to distil" in said and "teacher.min_over_chance=-1" in said
+    error = next(tmp_path.rglob("error.txt")).read_text()
+    assert "there is nothing to distil" in error
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_all_faults_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["task.max_lenght=3", "optim.lr=fast", "trainer.max_epoch=2"]
+    monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *line])
+    with pytest.raises(SystemExit):
+        main()
+    said = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("distill-lab: ") for line in said) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["compare", "nowhere"], "nowhere: there is no such run or study"),
+        (["compare", "."], "no finished run is here"),
+        (["compare", "broken/result.json"], "not a result of distill-lab"),
+        (["trian"], "no such verb: trian; did you mean 'train'?"),
+    ],
+)
+def test_other_verbs(
+    line: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "broken/result.json" in line:
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken" / "result.json").write_text('{"status": "fini')
+    monkeypatch.setattr(sys, "argv", ["distill-lab", *line])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert expected in capfd.readouterr().err
+
+
+def test_refused_runs_leave_error_txt(refused: Callable[..., str], tmp_path: Path) -> None:
+    said = refused("objective.lam=7")
+    error = next(tmp_path.rglob("error.txt")).read_text().strip()
+    assert said.removeprefix("distill-lab: ") == error

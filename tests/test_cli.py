@@ -1,0 +1,76 @@
+"""The command line as a person types it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill_lab import __version__
+
+
+def typed(*line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "distill_lab", *line],
+        capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def test_help_names_the_verbs() -> None:
+    for line in (["--help"], []):
+        answer = typed(*line)
+        assert answer.returncode == 0
+        assert "distill-lab train" in answer.stdout and "distill-lab compare" in answer.stdout
+
+
+def test_version() -> None:
+    assert typed("--version").stdout.strip() == __version__
+
+
+def test_train_help_explains_groups_and_keys() -> None:
+    text = typed("train", "--help").stdout
+    for word in ("objective.temperature", "objective.lam", "teacher.model", "glue/sst2", "hinton"):
+        assert word in text
+
+
+def test_compare_help() -> None:
+    answer = typed("compare", "--help")
+    assert answer.returncode == 0 and "retention" in answer.stdout
+
+
+@pytest.mark.parametrize("line", ["--help", "train --help", "train --cfg job"])
+def test_quick_answers_do_not_import_torch(line: str) -> None:
+    code = (
+        "import sys; from distill_lab.cli import main; sys.argv = ['distill-lab', *sys.argv[1:]]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'pandas', 'datasets', 'wandb'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "heavy: []", answer.stdout[-300:]
+
+
+def test_cfg_job_shows_what_is_typed(tmp_path: Path) -> None:
+    answer = typed("train", "task=glue/mnli", "objective.lam=0.9", "--cfg", "job", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "lam: 0.9" in answer.stdout and "name: mnli" in answer.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_experiments_of_the_working_folder_are_found(tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    overlay = "# @package _global_\nstudy: mine\nobjective: {temperature: 7}\n"
+    (tmp_path / "experiments" / "mine.yaml").write_text(overlay)
+    answer = typed("train", "experiments=mine", "--cfg", "job", cwd=tmp_path)
+    assert "temperature: 7" in answer.stdout and "study: mine" in answer.stdout
+
+
+def test_a_users_own_objective_is_found(tmp_path: Path) -> None:
+    (tmp_path / "conf" / "objective").mkdir(parents=True)
+    (tmp_path / "conf" / "objective" / "mine.yaml").write_text("_target_: mine.Mine\nlam: 0.1\n")
+    answer = typed("train", "--config-dir", "conf", "objective=mine", "--cfg", "job", cwd=tmp_path)
+    assert "_target_: mine.Mine" in answer.stdout

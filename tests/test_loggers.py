@@ -1,0 +1,93 @@
+"""What the loggers are given, read back from their own files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distill_lab.results import Result
+from tests.wandb_file import offline_runs
+
+Go = Callable[..., Result]
+
+
+def test_wandb_gets_config_curves_and_summary(lab: Go, tmp_path: Path) -> None:
+    result = lab("logger=wandb", "study=mine", "objective.temperature=2")
+    (run,) = offline_runs(tmp_path / "run")
+    assert run["group"] == "mine" and run["exit"] == 0
+    assert run["name"] == "reviews-T2-lam0.5-seed1"
+    assert run["config"]["objective"]["temperature"] == 2
+    assert run["config"]["task"]["train_file"].endswith("reviews.csv")
+    logged = {key for row in run["history"] for key in row}
+    for name in ("loss", "hard", "soft", "hard_weighted", "soft_weighted", "temperature", "lam"):
+        assert f"train/{name}" in logged
+    assert {"train/agreement", "selection/accuracy", "selection/f1_macro"} <= logged
+    steps = [row["trainer/global_step"] for row in run["history"] if "train/loss" in row]
+    assert steps == sorted(set(steps)) and len(steps) == len(_steps(tmp_path / "run"))
+    for model, metrics in result.metrics.items():
+        for name, value in metrics.items():
+            assert run["summary"][f"evaluation/{model}/{name}"] == pytest.approx(value)
+    assert run["summary"]["evaluation/gain"] == pytest.approx(result.gain)
+    assert "comparison/artifact_path" in logged
+
+
+def _steps(folder: Path) -> list[str]:
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("train/loss")
+    return [line for line in lines[1:] if line.split(",")[column]]
+
+
+def test_a_failed_run_is_marked_as_failed(
+    lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("distill_lab.run.train_baseline", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        lab("logger=wandb")
+    (run,) = offline_runs(tmp_path / "run")
+    assert run["exit"] == 1
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_runs_of_one_process_do_not_mix(lab: Go, tmp_path: Path) -> None:
+    lab("logger=wandb", "seed=1", out="one")
+    lab("logger=wandb", "seed=2", out="two")
+    (one,), (two,) = offline_runs(tmp_path / "one"), offline_runs(tmp_path / "two")
+    assert one["id"] != two["id"]
+    assert (one["config"]["seed"], two["config"]["seed"]) == (1, 2)
+
+
+def test_tensorboard(lab: Go, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = lab("logger=tensorboard")
+    (folder,) = {file.parent for file in (tmp_path / "run").rglob("events.*")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    assert {"train/soft", "train/hard_weighted", "selection/accuracy"} <= set(tags)
+    last = events.Scalars("evaluation/student/accuracy")[-1]
+    assert last.value == pytest.approx(result.metrics["student"]["accuracy"])
+    assert (tmp_path / "run" / "metrics.csv").is_file()
+
+
+def test_csv_holds_the_final_comparison(lab: Go, tmp_path: Path) -> None:
+    lab()
+    header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"evaluation/student/accuracy", "evaluation/retention", "selection/accuracy"} <= set(
+        header
+    )
+
+
+def test_the_core_does_not_import_wandb() -> None:
+    code = "import sys, distill_lab.run; print('wandb' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip().endswith("False")

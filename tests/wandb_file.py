@@ -1,0 +1,66 @@
+"""Reads a W&B offline run: a LevelDB log of protobuf records."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record
+
+_BLOCK = 32768
+_HEADER = 7
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+def chunks(content: bytes) -> Iterator[bytes]:
+    """Yield the log's records; each is one piece or several (LevelDB's log format)."""
+    position = _HEADER  # ":W&B", a magic number and a version
+    parts: list[bytes] = []
+    while position + _HEADER <= len(content):
+        left = _BLOCK - position % _BLOCK
+        if left < _HEADER:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[position : position + _HEADER])
+        position += _HEADER
+        if kind == 0:
+            break
+        parts.append(content[position : position + length])
+        position += length
+        if kind in (_FULL, _LAST):
+            yield b"".join(parts)
+            parts = []
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a run's name, group, config, history rows, summary and exit code."""
+    run: dict[str, Any] = {"history": [], "summary": {}, "config": {}, "exit": None}
+    for chunk in chunks(path.read_bytes()):
+        record = Record()
+        record.ParseFromString(chunk)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            run["name"], run["group"] = record.run.display_name, record.run.run_group
+            run["id"], run["project"] = record.run.run_id, record.run.project
+            run["config"] |= _items(record.run.config.update)
+        elif kind == "config":
+            run["config"] |= _items(record.config.update)
+        elif kind == "history":
+            run["history"].append(_items(record.history.item))
+        elif kind == "summary":
+            run["summary"] |= _items(record.summary.update)
+        elif kind == "exit":
+            run["exit"] = record.exit.exit_code
+    return run
+
+
+def _items(items: Any) -> dict[str, Any]:
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def offline_runs(folder: Path) -> list[dict[str, Any]]:
+    """Read all offline runs below a folder."""
+    return [read(path) for path in sorted(folder.rglob("run-*.wandb"))]
