@@ -87,7 +87,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(rows, 400, 64)
     torch.manual_seed(0)
     problem = Problem("classification", ("a", "b"))
-    model = new_classifier(TINY, len(tokenizer), 64, problem, "tests")
+    model = new_classifier(TINY, tokenizer, 64, problem, "tests")
     model.bert.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

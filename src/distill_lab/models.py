@@ -94,14 +94,18 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
 
 
 def new_classifier(
-    sizes: Mapping[str, Any], vocab_size: int, max_length: int, problem: Problem, key: str
+    sizes: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    problem: Problem,
+    key: str,
 ) -> PreTrainedModel:
     """Build a model of given sizes with random weights.
 
     Args:
         sizes: Arguments of the transformers configuration, with `model_type`; they win over
-            `vocab_size` and `max_length`.
-        vocab_size: Tokens of the tokeniser.
+            what tokeniser and rows ask for.
+        tokenizer: Gives the vocabulary and the special tokens.
         max_length: Longest row.
         problem: Gives the head.
         key: Configuration key of the sizes, for errors.
@@ -109,7 +113,15 @@ def new_classifier(
     Raises:
         ConfigError: If the architecture is unknown or the sizes do not fit together.
     """
-    fitted = {"vocab_size": vocab_size, "max_position_embeddings": max_length}
+    fitted = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": max_length,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
     try:
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,7 @@ def curves(folder: Path) -> pd.DataFrame:
 def test_schedules_go_from_start_to_end(schedule: str) -> None:
     values = [scheduled(schedule, 8.0, 1.0, step / 10) for step in range(11)]  # type: ignore[arg-type]
     assert values[0] == 8.0 and values[-1] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(values, values[1:], strict=False))
+    assert all(a > b for a, b in pairwise(values))
     assert values[5] == pytest.approx(4.5)
 
 

@@ -61,9 +61,8 @@ def test_soft_loss_is_never_negative() -> None:
 def test_weighted_gradient_is_t_times_the_difference_of_probabilities(temperature: float) -> None:
     student, teacher, labels = logits()
     student.requires_grad_()
-    terms = Hinton(temperature=temperature, lam=1.0)(
-        Outputs(student), Outputs(teacher), batch(labels)
-    )
+    objective = Hinton(temperature=temperature, lam=1.0)
+    terms = objective(Outputs(student), Outputs(teacher), batch(labels))
     (terms["soft"].weight * terms["soft"].value).backward()
     q, p = (torch.softmax(x.detach() / temperature, dim=1) for x in (student, teacher))
     torch.testing.assert_close(student.grad, temperature * (q - p) / len(labels))

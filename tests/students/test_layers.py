@@ -58,10 +58,7 @@ def test_chosen_layers_are_copied_in_order(kind: str) -> None:
     model = teacher(kind)
     student = take_layers(model, [1, 3])
     assert student.config.num_hidden_layers == 2 and model.config.num_hidden_layers == 4
-    ours, theirs = (
-        student.get_submodule(stack_name(student)),
-        model.get_submodule(stack_name(model)),
-    )
+    ours, theirs = (m.get_submodule(stack_name(m)) for m in (student, model))
     for new, old in enumerate((1, 3)):
         for name, value in theirs[old].state_dict().items():
             assert torch.equal(value, ours[new].state_dict()[name])

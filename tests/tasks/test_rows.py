@@ -75,9 +75,7 @@ def test_bom_and_literal_quotes(tmp_path: Path) -> None:
 
 
 def test_label_names_and_numbers_are_both_understood(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text(
-        "sentence\tlabel\na b\t1\nc d\tunacceptable\ne f\t0\ng\t1\n"
-    )
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\na\t1\nb\tunacceptable\nc\t0\nd\t1\n")
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nh\tacceptable\n")
     splits = glue(tmp_path).load()
     labels = dict(zip(splits.train.ids, splits.train.labels, strict=True))

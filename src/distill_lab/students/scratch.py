@@ -47,6 +47,4 @@ class Scratch(Student):
         return self._new(data, problem)
 
     def _new(self, data: Data, problem: Problem) -> PreTrainedModel:
-        return new_classifier(
-            self.sizes, len(data.tokenizer), data.max_length, problem, "student.sizes"
-        )
+        return new_classifier(self.sizes, data.tokenizer, data.max_length, problem, "student.sizes")

@@ -188,7 +188,7 @@ class FineTuned:
 
     def _new(self, task: TextTask, data: Data) -> PreTrainedModel:
         return new_classifier(
-            self.scratch, len(data.tokenizer), data.max_length, task.problem, "teacher.scratch"
+            self.scratch, data.tokenizer, data.max_length, task.problem, "teacher.scratch"
         )
 
     def _scores(
