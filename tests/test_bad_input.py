@@ -199,7 +199,7 @@ def test_student_with_another_tokeniser(
     folder = copied(finetuned, tmp_path / "student")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     words = tokenizer["model"]["vocab"]
-    words["good"], words["bad"] = words["bad"], words["good"]
+    words["Ġgood"], words["Ġbad"] = words["Ġbad"], words["Ġgood"]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     said = refused("student=pretrained", "student.model=./student")
     assert "its tokeniser is not the teacher's" in said and "2 differ" in said
@@ -225,7 +225,7 @@ def test_teacher_near_chance(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = [*tiny(encoder, rows_file), "teacher.max_steps=1", "teacher.lr=1e-9"]
+    line = [*tiny(encoder, rows_file), "teacher.max_steps=1", "teacher.min_over_chance=0.4"]
     monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *line])
     with pytest.raises(SystemExit) as stopped:
         main()

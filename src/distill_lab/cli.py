@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from distill_lab import __version__
-from distill_lab.errors import UsageError
+from distill_lab.errors import JobsFailed, UsageError, did_you_mean
 
 _HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a comparison
 
@@ -34,19 +35,20 @@ def main() -> None:
     elif verb in verbs:
         sys.exit(_guarded(verbs[verb], rest))
     else:
-        from distill_lab.errors import did_you_mean
-
         print(f"distill-lab: no such verb: {verb}{did_you_mean(verb, verbs)}", file=sys.stderr)
         sys.exit(_USAGE)
 
 
-def _guarded(verb, rest: list[str]) -> int:  # type: ignore[no-untyped-def]
+def _guarded(verb: Callable[[list[str]], int], rest: list[str]) -> int:
     try:
-        return int(verb(rest) or 0)
+        return verb(rest)
     except UsageError as error:
         for line in str(error).splitlines():
             print(f"distill-lab: {line}", file=sys.stderr)
         return _USAGE
+    except JobsFailed as error:
+        print(f"distill-lab: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("distill-lab: interrupted; the same line starts again", file=sys.stderr)
         return 130
@@ -73,4 +75,5 @@ def _train(rest: list[str]) -> int:
     from distill_lab.hydra_entry import train
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.path.append(os.getcwd())  # where a user's own objective lies, named by its `_target_`
     return train(rest)

@@ -26,6 +26,10 @@ class ModelError(UsageError):
     """A teacher or student that cannot be loaded or does not fit the task."""
 
 
+class JobsFailed(Exception):
+    """Some jobs of a sweep failed; their folders hold `error.txt`. Exit code 1."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known word, or an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)

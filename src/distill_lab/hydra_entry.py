@@ -90,9 +90,11 @@ def train(arguments: Sequence[str]) -> int:
     sys.argv = [typed[0], *_named_sweep(arguments)]
     try:
         with _sentences():
-            entry(_job(typed))()
+            entry(_job(typed, refused := list[UsageError]()))()
     finally:
         sys.argv = typed
+    if refused:
+        raise refused[0]
     return 0
 
 
@@ -105,16 +107,26 @@ def _named_sweep(arguments: Sequence[str]) -> list[str]:
     return [*arguments, f"study=sweep-{digest(overrides)[:8]}"]
 
 
-def _job(typed: list[str]) -> Callable[[DictConfig], Any]:
+def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], Any]:
+    """Return what Hydra calls for a job.
+
+    Args:
+        typed: The command line.
+        refused: Takes errors of use, which Hydra would announce in its own way.
+    """
+
     def job(composed: DictConfig) -> Any:
         # Lightning starts further ranks by repeating the command line that it finds here.
         sys.argv = typed
         state = HydraConfig.get()
         out_dir = Path(state.runtime.output_dir)
-        with _Recorded(out_dir):
-            config = plain(composed)
-            check(config)
-            return _run(config, out_dir, state)
+        try:
+            with _Recorded(out_dir):
+                config = plain(composed)
+                check(config)
+                return _run(config, out_dir, state)
+        except UsageError as error:
+            refused.append(error)
 
     return job
 

@@ -158,13 +158,22 @@ def weights_fingerprint(name: str, key: str) -> str:
     if not folder.is_dir():
         load_classifier(name, Problem("classification", ("a", "b")), key)  # fills the hub cache
         folder = Path(str(cached_file(name, "config.json"))).parent
+    parts = [file_digest(path) for path in (folder / "config.json", *weight_files(folder, key))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def weight_files(folder: Path, key: str) -> list[Path]:
+    """Return a folder's weight files.
+
+    Raises:
+        ModelError: If there are none.
+    """
     files = sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
     if not files:
         raise ModelError(
-            f"{key}={name}: the folder has no weights (model.safetensors or pytorch_model.bin)"
+            f"{key}={folder}: the folder has no weights (model.safetensors or pytorch_model.bin)"
         )
-    parts = [file_digest(path) for path in (folder / "config.json", *files)]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+    return files
 
 
 def state_fingerprint(state: Mapping[str, Tensor]) -> str:

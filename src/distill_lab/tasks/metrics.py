@@ -17,12 +17,21 @@ from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrco
 from distill_lab.errors import ConfigError
 from distill_lab.types import Problem
 
+
+def _matthews(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    # torchmetrics gives a small number of either sign where the correlation is undefined;
+    # scikit-learn, and so the published GLUE figures, give 0.
+    if len(predicted.unique()) < 2 or len(labels.unique()) < 2:
+        return torch.tensor(0.0)
+    return multiclass_matthews_corrcoef(predicted, labels, num_classes=classes)
+
+
 # Each takes predictions [rows], labels [rows] and the number of labels.
 METRICS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "accuracy": lambda p, y, c: multiclass_accuracy(p, y, num_classes=c, average="micro"),
     "f1": lambda p, y, c: binary_f1_score(p, y),
     "f1_macro": lambda p, y, c: multiclass_f1_score(p, y, num_classes=c, average="macro"),
-    "matthews": lambda p, y, c: multiclass_matthews_corrcoef(p, y, num_classes=c),
+    "matthews": _matthews,
     "pearson": lambda p, y, c: pearson_corrcoef(p, y),
     "spearman": lambda p, y, c: spearman_corrcoef(p, y),
 }

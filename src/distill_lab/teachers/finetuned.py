@@ -24,6 +24,7 @@ from distill_lab.models import (
     load_config,
     load_tokenizer,
     new_classifier,
+    weight_files,
     weights_fingerprint,
 )
 from distill_lab.modules import FineTuning
@@ -117,6 +118,8 @@ class FineTuned:
                 return self._new(task, data).config
         config = load_config(self.model, "teacher.model")
         _check_fits(config, data, self.model)
+        if Path(self.model).is_dir():
+            weight_files(Path(self.model), "teacher.model")
         if self._is_finetuned(config):
             _check_labels(config, task, self.model)
         return config

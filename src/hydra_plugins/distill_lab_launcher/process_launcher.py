@@ -20,6 +20,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from distill_lab.errors import JobsFailed
 from distill_lab.store import digest
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,6 @@ class ProcessConf:
 ConfigStore.instance().store(
     group="hydra/launcher", name="process", node=ProcessConf, provider="distill_lab"
 )
-
-
-class JobsFailed(RuntimeError):
-    """Some jobs of a sweep failed; their folders hold `error.txt`."""
 
 
 class ProcessLauncher(Launcher):

@@ -1,0 +1,103 @@
+"""Hub names, read offline from a cache in the hub's own layout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill_lab.results import Result
+from tests.conftest import sentences, tiny
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def fill_cache(home: Path, name: str, folder: Path, kind: str = "models") -> None:
+    """Lay files where `huggingface_hub` keeps a downloaded repository."""
+    repository = home / "hub" / f"{kind}--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(REVISION)
+    for file in folder.iterdir():
+        if file.is_file():
+            (snapshot / file.name).write_bytes(file.read_bytes())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "hf_home"
+
+
+def train(folder: Path, home: Path, *line: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *line, f"hydra.run.dir={folder}/run"],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_teacher_and_a_student_by_hub_name(
+    home: Path, encoder: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    fill_cache(home, "tiny-org/tiny-encoder", encoder)
+    line = [*tiny(encoder, rows_file)[:3], *tiny(encoder, rows_file)[4:]]
+    line = [o for o in line if not o.startswith("student")]
+    answer = train(
+        tmp_path, home, *line, "teacher.model=tiny-org/tiny-encoder",
+        "student=pretrained", "student.model=tiny-org/tiny-encoder",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert result.choices["teacher_name"] == "tiny-encoder"
+    assert result.metrics["teacher"]["accuracy"] > 0.7
+
+
+def test_a_hub_name_that_is_not_in_the_cache(home: Path, rows_file: Path, tmp_path: Path) -> None:
+    answer = train(tmp_path, home, *tiny(Path("tiny-org/absent"), rows_file))
+    assert answer.returncode == 2
+    assert "teacher.model=tiny-org/absent: neither a folder here nor in the hub" in answer.stderr
+
+
+def test_glue_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "glue"
+    (repository / "sst2").mkdir(parents=True)
+    for split, count in (("train", 200), ("validation", 40)):
+        table = sentences(count).rename(columns={"text": "sentence"})
+        table["label"] = (table["label"] == "positive").astype("int64")
+        table["idx"] = range(count)
+        table.to_parquet(repository / "sst2" / f"{split}-00000-of-00001.parquet")
+    (repository / "README.md").write_text(
+        "---\nconfigs:\n- config_name: sst2\n  data_files:\n"
+        "  - split: train\n    path: sst2/train-*\n"
+        "  - split: validation\n    path: sst2/validation-*\n---\n"
+    )
+    _prepare(repository, home)
+    answer = train(
+        tmp_path, home, "task=glue/sst2", f"teacher.model={encoder}", "teacher.epochs=1",
+        "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
+        "task.max_length=32", "trainer.max_steps=2", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert result.rows == {"train": 180, "selection": 20, "evaluation": 40}
+
+
+def _prepare(repository: Path, home: Path) -> None:
+    """Let `datasets` itself fill its cache, as a download of `nyu-mll/glue` would leave it."""
+    from datasets import load_dataset_builder
+
+    built = home / "build"
+    builder = load_dataset_builder(str(repository), "sst2", cache_dir=str(built))
+    builder.download_and_prepare()
+    source = Path(builder.cache_dir)
+    target = home / "datasets" / "nyu-mll___glue" / "sst2" / "0.0.0" / REVISION
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.is_file():
+            name = file.name.replace(builder.dataset_name, "glue")
+            (target / name).write_bytes(file.read_bytes())

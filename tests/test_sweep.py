@@ -1,0 +1,85 @@
+"""Sweeps: one folder and one process a job; finished jobs are skipped, failed ones told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill_lab.results import Result
+from hydra_plugins.distill_lab_launcher.process_launcher import job_name
+from tests.conftest import tiny
+from tests.wandb_file import offline_runs
+
+
+def sweep(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", "-m", *line],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def test_two_jobs_then_nothing_left_to_do(finetuned: Path, rows_file: Path, tmp_path: Path) -> None:
+    line = [*tiny(finetuned, rows_file), "study=mine", "logger=wandb", "objective.lam=0,1"]
+    answer = sweep(tmp_path, *line)
+    assert answer.returncode == 0, answer.stderr
+    folders = sorted((tmp_path / "runs" / "mine").glob("*/"))
+    assert [f.name for f in folders] == ["objective.lam=0", "objective.lam=1"]
+    results = [Result.read(folder / "result.json") for folder in folders]
+    assert [r.config["objective"]["lam"] for r in results] == [0, 1]
+    assert results[0].metrics["student"] == results[0].metrics["baseline"]
+    assert "objective.lam=0" in results[0].overrides
+    runs = [offline_runs(folder) for folder in folders]
+    assert [len(r) for r in runs] == [1, 1] and runs[0][0]["id"] != runs[1][0]["id"]
+    assert {r[0]["group"] for r in runs} == {"mine"}
+    stamps = [(folder / "result.json").stat().st_mtime_ns for folder in folders]
+    again = sweep(tmp_path, *line)
+    assert again.returncode == 0 and again.stderr.count("finished before") == 2
+    assert [(folder / "result.json").stat().st_mtime_ns for folder in folders] == stamps
+    table = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "compare", "runs/mine"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "teacher" in table and "baseline" in table and table.count("student ") >= 2
+
+
+def test_a_failed_job_does_not_stop_the_others(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "baseline=false", "student.num_layers=9,1"]
+    answer = sweep(tmp_path, *line)
+    assert answer.returncode == 1
+    assert "1 of 2 jobs failed" in answer.stderr and "Traceback" not in answer.stderr
+    (study,) = (tmp_path / "runs").iterdir()
+    assert study.name.startswith("sweep-")
+    failed = study / "student.num_layers=9"
+    assert "the teacher has 4 layers" in (failed / "error.txt").read_text()
+    assert not (failed / "result.json").exists()
+    assert (study / "student.num_layers=1" / "result.json").is_file()
+
+
+def test_an_unknown_key_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:
+    answer = sweep(tmp_path, "objectiv.lam=0,1")
+    assert answer.returncode == 2
+    assert "did you mean 'objective'" in answer.stderr
+    assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["seed=1", "objective.lam=0.5"], "seed=1,objective.lam=0.5"),
+        (["task=glue/sst2", "+trainer.x=1"], "task=glue_sst2,trainer.x=1"),
+        (["student.select=[0,2]"], "student.select=_0_2_"),
+    ],
+)
+def test_jobs_are_named_by_their_overrides(overrides: list[str], expected: str) -> None:
+    assert job_name(overrides) == expected
+
+
+def test_long_names_stay_distinct() -> None:
+    long = [f"key{i}=value" for i in range(30)]
+    one, two = job_name([*long, "a=1"]), job_name([*long, "a=2"])
+    assert one != two and max(len(one), len(two)) <= 120
