@@ -95,6 +95,8 @@ def plain(composed: DictConfig) -> Config:
     ]
     if extra:
         raise ConfigError(extra)
+    for name in _BY_NAME:  # null switches a callback or logger off
+        content[name] = {key: node for key, node in content[name].items() if node is not None}
     return Config(**{str(key): value for key, value in content.items()})
 
 

@@ -112,7 +112,7 @@ def fit(
             budget.trainer,
             default_root_dir=str(out_dir),
             logger=loggers,
-            callbacks=[*(build(node) for node in budget.callbacks.values() if node), meter],
+            callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()

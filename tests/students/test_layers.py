@@ -66,11 +66,22 @@ def test_chosen_layers_are_copied_in_order(kind: str) -> None:
     assert all(torch.equal(model.state_dict()[name], student.state_dict()[name]) for name in head)
 
 
-def test_layers_that_are_not_alike_are_refused_out_of_place() -> None:
+def test_modernbert_layers_change_place_without_their_norm() -> None:
     model = teacher("modernbert")
-    assert take_layers(model, [0, 2]).config.num_hidden_layers == 2
-    with pytest.raises(ConfigError, match="begin with layer 0"):
-        take_layers(model, [1, 3])
+    last = take_layers(model, [2, 3])
+    inner, outer = last.model.layers, model.model.layers
+    assert "attn_norm.weight" not in inner[0].state_dict()
+    assert torch.equal(inner[0].attn.Wqkv.weight, outer[2].attn.Wqkv.weight)
+    assert torch.equal(inner[1].attn_norm.weight, outer[3].attn_norm.weight)
+    swapped = take_layers(model, [1, 0])
+    assert (swapped.model.layers[1].attn_norm.weight == 1).all()
+
+
+def test_layers_that_are_not_alike_are_refused() -> None:
+    model = teacher("bert")
+    model.bert.encoder.layer[1].register_parameter("extra", torch.nn.Parameter(torch.ones(1)))
+    with pytest.raises(ConfigError, match="are not alike"):
+        take_layers(model, [1, 2])
 
 
 def test_the_student_shares_no_memory_with_the_teacher() -> None:

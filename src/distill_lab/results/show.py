@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,8 @@ _WIDE = 160  # where nothing says how wide the page is, a table is not folded
 
 def console() -> Console:
     """Return a console that does not fold tables when the output is a file or a pipe."""
-    plain = Console()
-    if plain.is_terminal or "COLUMNS" in os.environ:
-        return plain
-    return Console(width=_WIDE)
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WIDE)
 
 
 def show_comparison(paths: Sequence[Path]) -> None:

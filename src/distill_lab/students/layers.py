@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
@@ -17,6 +18,7 @@ from distill_lab.tasks import Data
 from distill_lab.teachers import Live
 from distill_lab.types import Problem
 
+log = logging.getLogger(__name__)
 Selection = Literal["uniform", "first", "last"]
 
 
@@ -107,14 +109,25 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
             state[name] = value
         elif int(match[1]) in new:
             state[f"{prefix}.{new[int(match[1])]}.{name[match.end() :]}"] = value
-    try:
-        student.load_state_dict(state)
-    except RuntimeError as error:  # ModernBERT's first layer, for one, is unlike the others
-        raise ConfigError(
-            f"student.select={list(layers)}: the layers of {type(teacher).__name__} cannot be put"
-            " in this order; begin with layer 0, as student.select=uniform and first do"
-        ) from error
+    _load(student, state)
     return student
+
+
+def _load(student: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Load weights; a norm may be left out or keep its start where a layer has changed place.
+
+    ModernBERT's first layer, for one, has no norm of its own before attention: the embeddings' norm
+    stands there.
+    """
+    missing, unexpected = student.load_state_dict(state, strict=False)
+    odd = [*missing, *unexpected]
+    if any("norm." not in name.lower() for name in odd):
+        raise ConfigError(
+            f"student.select: the layers of {type(student).__name__} are not alike ({odd[0]});"
+            " begin with layer 0, as student.select=uniform and first do"
+        )
+    if odd:
+        log.info("student: %s does not fit its new place and is left out or new", ", ".join(odd))
 
 
 def stack_name(model: PreTrainedModel) -> str:
