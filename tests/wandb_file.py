@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,14 @@ def _items(items: Any) -> dict[str, Any]:
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
-def offline_runs(folder: Path) -> list[dict[str, Any]]:
-    """Read all offline runs below a folder."""
-    return [read(path) for path in sorted(folder.rglob("run-*.wandb"))]
+def offline_runs(folder: Path, wait: float = 60.0) -> list[dict[str, Any]]:
+    """Read all offline runs below a folder.
+
+    W&B's own process writes the file and may still be at its last records when a run is finished.
+    """
+    last = time.monotonic() + wait
+    while True:
+        runs = [read(path) for path in sorted(folder.rglob("run-*.wandb"))]
+        if all(run["exit"] is not None for run in runs) or time.monotonic() > last:
+            return runs
+        time.sleep(0.2)

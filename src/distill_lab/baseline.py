@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger
@@ -19,28 +19,13 @@ from distill_lab.modules import FineTuning
 from distill_lab.store import digest
 from distill_lab.tasks import Data, TextTask
 from distill_lab.training import fit
-from distill_lab.types import Scores
+from distill_lab.types import Trained
 
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a baseline changes
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A trained or found baseline.
-
-    Attributes:
-        scores: Metrics and logits on the evaluation sets.
-        cost: Parameters and what its training took.
-        fingerprint: Of everything that determines it.
-    """
-
-    scores: Scores
-    cost: dict[str, float | int]
-    fingerprint: str
-
-
-def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab) -> Baseline:
+def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab) -> Trained:
     """Train a student on labels alone, or find it in the store.
 
     Args:
@@ -75,4 +60,4 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
     log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)
     scores = score(task, data, load_file(path / "logits.safetensors"))
     cost = json.loads((path / "cost.json").read_text(encoding="utf-8"))
-    return Baseline(scores, cost, path.name)
+    return Trained(scores, cost, path.name)

@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.values import mismatch
 
 Node = dict[str, Any]
 
@@ -213,7 +213,7 @@ def _mistyped(path: str, function: Any, given: Node, parameters: _Parameters) ->
     hints = _hints(function)
     for key, value in given.items():
         if key in parameters and key in hints and not isinstance(value, dict):
-            expected = _mismatch(value, hints[key])
+            expected = mismatch(value, hints[key])
             if expected:
                 yield f"{path}.{key}: {value!r} is not {expected}"
 
@@ -223,33 +223,3 @@ def _hints(function: Any) -> Mapping[str, Any]:
         return get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except Exception:  # a library's annotations may name what is not installed
         return {}
-
-
-def _mismatch(value: Any, hint: Any) -> str:
-    """Return what was expected in words, or an empty string when the value fits."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.errors import PydanticUserError
-
-    try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
-        adapter.validate_python(value)
-    except ValidationError:
-        return _in_words(hint)
-    except PydanticUserError:
-        return ""
-    return ""
-
-
-def _in_words(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    words[type(None)] = "null"
-    options = [_in_words(arg) for arg in get_args(hint)] if _is_union(hint) else []
-    if options:
-        return " or ".join(dict.fromkeys(options))
-    if get_origin(hint) is Literal:
-        return " or ".join(repr(choice) for choice in get_args(hint))
-    return words.get(hint, str(hint).replace("typing.", ""))
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, UnionType)

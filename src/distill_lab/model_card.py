@@ -48,7 +48,7 @@ def card(result: Result) -> str:
         *(
             f"| {model} | "
             + " | ".join(f"{result.metrics[model][name]:.4f}" for name in names)
-            + f" | {result.cost[model]['parameters']:,} |"
+            + f" | {result.parameters(model):,} |"
             for model in result.metrics
         ),
         "",

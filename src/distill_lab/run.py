@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.results import Provenance, Result
 from distill_lab.results.predictions import write_predictions
+from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
 from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
 from distill_lab.teachers import FineTuned, Live
-from distill_lab.training import Budget, Cost, device_for, fit
-from distill_lab.types import Fit, Scores
+from distill_lab.training import Budget, device_for, fit
+from distill_lab.types import Fit, Trained
 
 log = logging.getLogger(__name__)
 
@@ -69,36 +71,16 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     budget = Budget(config.trainer, config.callbacks, config.seed)
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
-    splits = parts.task.load()
-    log.info("task: %s, %s", parts.task.name, splits.describe())
-    data = parts.task.encode(splits, parts.teacher.tokenizer(splits, parts.task.max_length))
-    parts.student.check(parts.teacher.check(parts.task, data), data)
-    teacher = parts.teacher.prepare(parts.task, data, lab)
-    student = _student(parts, teacher, data, config.seed)
-    start = copy.deepcopy(student)
+    data = _data(parts)
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
-        distilled, cost = _distil(parts, student, teacher, data, lab, loggers)
-        models = {"teacher": teacher.scores, "student": distilled}
-        costs = {"teacher": teacher.cost(), "student": _cost(cost, student)}
-        prints = {**data.fingerprints, "teacher": teacher.fingerprint}
-        prints["student_start"] = state_fingerprint(start.state_dict())
+        teacher = parts.teacher.prepare(parts.task, data, lab)
+        student = _student(parts, teacher, data, config.seed)
+        start = copy.deepcopy(student)
+        models = {"teacher": teacher.trained()}
+        models["student"] = _distil(parts, student, teacher, data, lab, loggers)
         if config.baseline:
-            baseline = train_baseline(start, parts.task, data, lab)
-            models["baseline"], costs["baseline"] = baseline.scores, baseline.cost
-            prints["baseline"] = baseline.fingerprint
-        result = Result(
-            study=config.study,
-            choices={**provenance.choices, "teacher_name": teacher.name},
-            overrides=provenance.overrides,
-            seed=config.seed,
-            task=parts.task.name,
-            metric=parts.task.metrics[0],
-            metrics={name: scores.metrics for name, scores in models.items()},
-            cost=costs,
-            rows=data.sizes(),
-            fingerprints=prints,
-            config=asdict(config),
-        )
+            models["baseline"] = train_baseline(start, parts.task, data, lab)
+        result = _result(config, provenance, parts.task, data, teacher.name, models)
         save_student(out_dir / "student", student, data.tokenizer, result)
         write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
         report(loggers, result)
@@ -106,23 +88,53 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     return result
 
 
+def _data(parts: _Parts) -> Data:
+    """Read and encode the rows; hold teacher and student against them before any training."""
+    splits = parts.task.load()
+    log.info("task: %s, %s", parts.task.name, splits.describe())
+    data = parts.task.encode(splits, parts.teacher.tokenizer(splits, parts.task.max_length))
+    parts.student.check(parts.teacher.check(parts.task, data), data)
+    return data
+
+
 def _student(parts: _Parts, teacher: Live, data: Data, seed: int) -> PreTrainedModel:
     pl.seed_everything(seed, verbose=False)
     student: PreTrainedModel = parts.student.build(teacher, data, parts.task.problem)
     student.requires_grad_(True)
     parts.objective.prepare(Fit(parts.task.problem, student.config, teacher.model.config))
+    layers, parameters = student.config.num_hidden_layers, millions(count_parameters(student))
+    log.info("student: %d layers, %s parameters", layers, parameters)
     return student
 
 
 def _distil(
     parts: _Parts, student: PreTrainedModel, teacher: Live, data: Data, lab: Lab, loggers: list[Any]
-) -> tuple[Scores, Cost]:
-    layers = student.config.num_hidden_layers
-    log.info("student: %d layers, %d parameters", layers, count_parameters(student))
+) -> Trained:
     module = Distillation(student, teacher, parts.objective, parts.task, parts.optim)
     cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)
-    return score(parts.task, data, answers(student, data, lab.device, "student")), cost
+    scores = score(parts.task, data, answers(student, data, lab.device, "student"))
+    spent = {"parameters": count_parameters(student), **cost.plain()}
+    return Trained(scores, spent, state_fingerprint(student.state_dict()))
 
 
-def _cost(cost: Cost, model: PreTrainedModel) -> dict[str, float | int]:
-    return {"parameters": count_parameters(model), **cost.plain()}
+def _result(
+    config: Config,
+    provenance: Provenance,
+    task: TextTask,
+    data: Data,
+    teacher: str,
+    models: Mapping[str, Trained],
+) -> Result:
+    return Result(
+        study=config.study,
+        choices={**provenance.choices, "teacher_name": teacher},
+        overrides=provenance.overrides,
+        seed=config.seed,
+        task=task.name,
+        metric=task.metrics[0],
+        metrics={name: model.scores.metrics for name, model in models.items()},
+        cost={name: dict(model.cost) for name, model in models.items()},
+        rows=data.sizes(),
+        fingerprints={**data.fingerprints, **{n: m.fingerprint for n, m in models.items()}},
+        config=asdict(config),
+    )

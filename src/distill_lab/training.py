@@ -42,6 +42,7 @@ class Cost:
         examples_per_second: Training throughput, selection scores left out.
         peak_memory_mb: Peak memory of the device, or of the process on CPU, in MiB.
         best_epoch: Epoch that the selection split chose, counted from 1; 0 when none was scored.
+        selection: Its main metric on the selection split; None when no epoch was scored.
     """
 
     seconds: float
@@ -49,8 +50,9 @@ class Cost:
     examples_per_second: float
     peak_memory_mb: float
     best_epoch: int
+    selection: float | None
 
-    def plain(self) -> dict[str, float | int]:
+    def plain(self) -> dict[str, float | int | None]:
         """Return the fields as a dict."""
         return asdict(self)
 
@@ -130,6 +132,7 @@ def fit(
         round(meter.examples / max(meter.seconds, 1e-9), 2),
         _peak_memory_mb(),
         meter.best_epoch,
+        meter.best if meter.best_epoch else None,
     )
 
 
@@ -182,7 +185,7 @@ class _Meter(pl.Callback):
         self.examples = 0
         self.seconds = 0.0
         self.best_epoch = 0
-        self._best = float("-inf")
+        self.best = float("-inf")
         self._since = 0.0
         self._said = time.monotonic()
 
@@ -212,8 +215,8 @@ class _Meter(pl.Callback):
             return
         score = float(trainer.callback_metrics["selection/score"])
         epoch = trainer.current_epoch + 1
-        if score > self._best:
-            self._best, self.best_epoch = score, epoch
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
         log.info(
             "%s: epoch %d/%s, selection %.4f, %.0f examples/s",
             self.name, epoch, trainer.max_epochs, score, self.examples / max(self.seconds, 1e-9),

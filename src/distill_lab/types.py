@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -111,6 +112,21 @@ class TeacherSource(Protocol):
     def signals(self, batch: Batch, needs: Needs) -> Outputs:
         """Return the teacher's outputs for the rows of a batch, without a gradient."""
         ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of a comparison: what it scores, what it took, and which one it is.
+
+    Attributes:
+        scores: Metrics and logits on the evaluation sets.
+        cost: Parameters, and what its training took (see `training.Cost`).
+        fingerprint: Changes with what determines it: weights, or all that they come from.
+    """
+
+    scores: Scores
+    cost: Mapping[str, float | int | None]
+    fingerprint: str
 
 
 @dataclass

@@ -143,7 +143,7 @@ def _reference(results: Sequence[Result], model: str, metrics: Sequence[str]) ->
     score = mean(cell.values(model, cell.results[0].metric))
     seeds = str(len(own)) if model == "baseline" else ""
     retention = f"{score / teacher:.1%}" if model == "baseline" and teacher > 0 else ""
-    parameters = millions(cell.results[0].cost[model]["parameters"])
+    parameters = millions(cell.results[0].parameters(model))
     return [seeds, *(_spread(cell.values(model, m)) for m in metrics), "", retention, parameters]
 
 
@@ -155,7 +155,7 @@ def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
         *(_spread(cell.values("student", metric)) for metric in metrics),
         _signed(gains) if gains else "",
         f"{mean(retentions):.1%}" if retentions else "",
-        millions(cell.results[0].cost["student"]["parameters"]),
+        millions(cell.results[0].parameters("student")),
     ]
 
 

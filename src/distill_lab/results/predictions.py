@@ -10,11 +10,11 @@ import torch
 
 from distill_lab.tasks import Data
 from distill_lab.tasks.metrics import predictions
-from distill_lab.types import Problem, Scores
+from distill_lab.types import Problem, Trained
 
 
 def write_predictions(
-    path: Path, problem: Problem, data: Data, models: Mapping[str, Scores]
+    path: Path, problem: Problem, data: Data, models: Mapping[str, Trained]
 ) -> None:
     """Write one row for each evaluation row.
 
@@ -25,13 +25,13 @@ def write_predictions(
         path: The parquet file.
         problem: Says how logits become answers.
         data: Rows in the order of the logits.
-        models: Scores by model name.
+        models: Teacher, student and baseline by name.
     """
     parts = []
     for split, rows in data.evaluation.items():
         table = {"split": split, "id": rows.ids, "label": rows.labels}
-        for name, scores in models.items():
-            logits = scores.logits[split]
+        for name, model in models.items():
+            logits = model.scores.logits[split]
             table[name] = predictions(logits, problem).numpy()
             table[f"{name}_logits"] = list(logits.to(torch.float32).numpy())
         parts.append(pd.DataFrame(table))

@@ -43,9 +43,10 @@ class Result:
         task: Name of the task.
         metric: Name of the main metric.
         metrics: For `student`, `baseline`, `teacher`: metric to value on the evaluation split.
-        cost: For `student`, `baseline`, `teacher`: parameters, seconds, examples/s, memory.
+        cost: For `student`, `baseline`, `teacher`: parameters, seconds, examples/s, memory, the
+            epoch that the selection split chose and its score there.
         rows: Rows of each split.
-        fingerprints: Of rows, tokeniser, teacher, the student's start, the baseline.
+        fingerprints: Of rows, tokeniser, the weights of teacher and student, the baseline.
         versions: Of Python and the packages that compute.
         git: Revision of the working folder, empty outside a repository.
         config: The resolved configuration.
@@ -58,7 +59,7 @@ class Result:
     task: str
     metric: str
     metrics: dict[str, dict[str, float]]
-    cost: dict[str, dict[str, float | int]]
+    cost: dict[str, dict[str, float | int | None]]
     rows: dict[str, int]
     fingerprints: dict[str, str]
     config: dict[str, Any]
@@ -69,6 +70,10 @@ class Result:
     def main(self, model: str) -> float | None:
         """Return a model's main metric, None if the run has no such model."""
         return self.metrics[model][self.metric] if model in self.metrics else None
+
+    def parameters(self, model: str) -> int:
+        """Return the number of weights of a model."""
+        return int(self.cost[model]["parameters"] or 0)
 
     @property
     def retention(self) -> float | None:

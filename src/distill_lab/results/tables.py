@@ -36,7 +36,7 @@ def _cells(result: Result, model: str, names: list[str]) -> list[str]:
         *(f"{metrics[name]:.4f}" for name in names),
         retention if model != "teacher" else "",
         gain,
-        millions(cost["parameters"]),
+        millions(result.parameters(model)),
         f"{cost['seconds']:,.0f}" if cost.get("seconds") else "-",
         f"{cost['examples_per_second']:,.0f}" if cost.get("examples_per_second") else "-",
     ]

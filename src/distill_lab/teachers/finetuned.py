@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
+from distill_lab.teachers.guards import check_fits, check_labels
 from distill_lab.teachers.live import Live
 from distill_lab.training import fit
 from distill_lab.types import Scores
 
-CostDict = dict[str, float | int]
+CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a teacher changes
 
@@ -117,11 +118,11 @@ class FineTuned:
             with torch.device("meta"):
                 return self._new(task, data).config
         config = load_config(self.model, "teacher.model")
-        _check_fits(config, data, self.model)
+        check_fits(config, data, self.model)
         if Path(self.model).is_dir():
             weight_files(Path(self.model), "teacher.model")
         if self._is_finetuned(config):
-            _check_labels(config, task, self.model)
+            check_labels(config, task, self.model)
         return config
 
     def prepare(self, task: TextTask, data: Data, lab: Lab) -> Live:
@@ -220,39 +221,3 @@ class FineTuned:
                 " (teacher.epochs, teacher.lr), choose another (teacher.model), or go on all the"
                 " same with teacher.min_over_chance=-1"
             )
-
-
-def _check_fits(config: PretrainedConfig, data: Data, name: str) -> None:
-    vocabulary = getattr(config, "vocab_size", None)
-    if vocabulary is not None and len(data.tokenizer) > vocabulary:
-        raise ModelError(
-            f"teacher.model={name}: its tokeniser has {len(data.tokenizer)} tokens, its embeddings"
-            f" only {vocabulary}; the folder mixes two models"
-        )
-    longest = getattr(config, "max_position_embeddings", None)
-    if longest is not None and data.max_length > longest:
-        raise ConfigError(
-            f"task.max_length={data.max_length}: teacher.model={name} takes at most {longest}"
-            " tokens"
-        )
-
-
-def _lower(names: Sequence[str]) -> list[str]:
-    return [name.lower() for name in names]
-
-
-def _check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
-    wanted = task.problem.labels
-    remedy = "give an encoder, or fine-tune it anew with teacher.finetune=true"
-    if config.num_labels != len(wanted):
-        raise ModelError(
-            f"teacher.model={name}: it answers {config.num_labels} labels, the task {task.name} has"
-            f" {len(wanted)}; {remedy}"
-        )
-    names = [str(label) for _, label in sorted((config.id2label or {}).items())]
-    generic = all(label.upper().startswith("LABEL_") for label in names)
-    if len(wanted) > 1 and not generic and _lower(names) != _lower(wanted):
-        raise ModelError(
-            f"teacher.model={name}: its labels are {', '.join(names)}, the task's are"
-            f" {', '.join(wanted)}, in this order; {remedy}"
-        )

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
 from distill_lab.models import count_parameters
-from distill_lab.types import Batch, Needs, Outputs, Scores
+from distill_lab.types import Batch, Needs, Outputs, Scores, Trained
 
 
 @dataclass
@@ -33,14 +33,15 @@ class Live:
     path: str
     fingerprint: str
     scores: Scores
-    training: Mapping[str, float | int] = field(default_factory=dict)
+    training: Mapping[str, float | int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
 
-    def cost(self) -> dict[str, float | int]:
-        """Return its parameters and what its fine-tuning took."""
-        return {"parameters": count_parameters(self.model), **self.training}
+    def trained(self) -> Trained:
+        """Return the teacher as a model of the comparison."""
+        cost = {"parameters": count_parameters(self.model), **self.training}
+        return Trained(self.scores, cost, self.fingerprint)
 
     def signals(self, batch: Batch, needs: Needs) -> Outputs:
         """Run the network on a batch, on the batch's device."""

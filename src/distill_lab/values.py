@@ -1,0 +1,44 @@
+"""Values of a configuration against the annotations of what takes them."""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+
+def mismatch(value: Any, hint: Any) -> str:
+    """Hold a value against a type annotation.
+
+    Args:
+        value: Plain data, as read from a configuration.
+        hint: Annotation of the parameter that takes it.
+
+    Returns:
+        What was expected, in words; an empty string when the value fits.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+        adapter.validate_python(value)
+    except ValidationError:
+        return _in_words(hint)
+    except PydanticUserError:
+        return ""
+    return ""
+
+
+def _in_words(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    words[type(None)] = "null"
+    options = [_in_words(arg) for arg in get_args(hint)] if _is_union(hint) else []
+    if options:
+        return " or ".join(dict.fromkeys(options))
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    return words.get(hint, str(hint).replace("typing.", ""))
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
