@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
 _COSMETIC_CALLBACKS = {"distillation", "progress"}
-_SILENCE = 60.0  # seconds after which a long epoch says how far it is
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
 _TEACHER_CALLBACKS = {"checkpoint", "progress"}
@@ -116,6 +115,7 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
+        module.role = name
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()
         trainer.fit(
@@ -178,7 +178,7 @@ def _quiet() -> Iterator[None]:
 
 
 class _Meter(pl.Callback):
-    """Counts rows and training seconds, and says how far a training is."""
+    """Counts rows and training seconds, and tells each epoch's score."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -187,7 +187,6 @@ class _Meter(pl.Callback):
         self.best_epoch = 0
         self.best = float("-inf")
         self._since = 0.0
-        self._said = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.perf_counter()
@@ -201,10 +200,6 @@ class _Meter(pl.Callback):
         batch_idx: int,
     ) -> None:
         self.examples += len(batch)
-        if time.monotonic() - self._said > _SILENCE:
-            self._said = time.monotonic()
-            done = trainer.global_step / float(trainer.estimated_stepping_batches)
-            log.info("%s: %.0f %% of the steps", self.name, 100 * done)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds += time.perf_counter() - self._since

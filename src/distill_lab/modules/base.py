@@ -29,6 +29,7 @@ class TrainedModel(pl.LightningModule):
         self.model = model
         self.task = task
         self.optim = optim
+        self.role = "model"  # "teacher", "student" or "baseline", for logs
         self._answers: list[tuple[Tensor, Tensor]] = []
 
     def answer(self, batch: Batch, needs: Needs | None = None) -> Outputs:

@@ -117,10 +117,10 @@ class TextTask(ABC):
             tokenizer: The teacher's.
         """
         parts = {"train": splits.train, "selection": splits.selection, **splits.evaluation}
-        encoded = {
-            name: encode(rows, tokenizer, self.max_length, label=f"{self.name}/{name}")
-            for name, rows in parts.items()
-        }
+        encoded = {name: encode(rows, tokenizer, self.max_length) for name, rows in parts.items()}
+        full = (encoded["train"].lengths >= self.max_length).mean()
+        if full > 0.01:
+            log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
         return Data(
             encoded["train"],
             encoded["selection"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from distill_lab.tasks.rows import Ids, Rows
 from distill_lab.types import Batch
 
-log = logging.getLogger(__name__)
 _CHUNK = 10_000
 
 
@@ -74,16 +72,13 @@ class TokenRows(Dataset[Batch]):
         )
 
 
-def encode(
-    rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label: str = "rows"
-) -> TokenRows:
+def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenRows:
     """Tokenise rows.
 
     Args:
         rows: Texts or pairs.
         tokenizer: Any transformers tokeniser.
         max_length: Tokens at which a row is cut, the longer text first.
-        label: Name of the rows in the log.
     """
     columns: dict[str, list[npt.NDArray[np.int32]]] = {}
     lengths: list[int] = []
@@ -97,9 +92,6 @@ def encode(
         lengths += [len(tokens) for tokens in encoded["input_ids"]]
         for name, values in encoded.items():
             columns.setdefault(name, []).append(np.concatenate([np.int32(v) for v in values]))
-    cut = sum(length >= max_length for length in lengths)
-    if cut:
-        log.info("%s: %.1f %% of rows reach %d tokens", label, 100 * cut / len(rows), max_length)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     padding = {"input_ids": _pad_id(tokenizer), "token_type_ids": 0}
     return TokenRows(
