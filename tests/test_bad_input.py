@@ -54,6 +54,10 @@ CONFIGURATION = {
     "student's hub name": ("student=pretrained student.model=org/absent", "student.model=org/abse"),
     "GLUE folder": ("task=glue/rte task.data_dir=nowhere", "task.data_dir=nowhere: there is no"),
     "GLUE without a network": ("task=glue/rte", "neither in the hub cache nor within reach"),
+    "several devices": ("trainer.devices=2", "trainer.devices=2: training on several devices"),
+    "accelerator that is not here": ("trainer.accelerator=cuda", "trainer: "),
+    "unknown strategy": ("trainer.strategy=dpp", "trainer: "),
+    "steps that cannot be": ("trainer.max_steps=-5", "trainer: "),
     "scratch sizes": (
         "teacher.model=null teacher.scratch.num_attention_heads=7",
         "teacher.scratch: no model can be made of these sizes",

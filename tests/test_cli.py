@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from distill_lab import __version__
+from tests.conftest import tiny
 
 
 def typed(*line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,6 +61,26 @@ def test_cfg_job_shows_what_is_typed(tmp_path: Path) -> None:
     assert answer.returncode == 0
     assert "lam: 0.9" in answer.stdout and "name: mnli" in answer.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_leaves_no_result_and_says_how_to_go_on(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "trainer.max_epochs=1000", "callbacks.progress.silence=0"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "distill_lab", "train", *line],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert job.stderr is not None
+    for said in job.stderr:
+        if said.startswith("student: ") and "of the steps" in said:
+            break
+    job.send_signal(signal.SIGINT)
+    rest = job.stderr.read()
+    assert job.wait(60) == 130
+    assert rest.splitlines()[-1].startswith("distill-lab: interrupted")
+    assert "Traceback" not in rest
+    assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob("error.txt"))
 
 
 def test_experiments_of_the_working_folder_are_found(tmp_path: Path) -> None:

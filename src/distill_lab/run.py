@@ -30,7 +30,7 @@ from distill_lab.store import Store, write_atomically
 from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
 from distill_lab.teachers import FineTuned, Live
-from distill_lab.training import Budget, device_for, fit
+from distill_lab.training import Budget, check_budget, device_for, fit
 from distill_lab.types import Fit, Trained
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,11 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     """
     check(config)
     parts = _Parts(**{part.name: build(getattr(config, part.name)) for part in fields(_Parts)})
-    for callback in config.callbacks.values():
-        build(callback)  # refuses bad values before the teacher is trained
+    budget = Budget(config.trainer, config.callbacks, config.seed)
+    check_budget(budget)
     pl.seed_everything(config.seed, verbose=False)
     provenance = provenance or Provenance()
     write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
-    budget = Budget(config.trainer, config.callbacks, config.seed)
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
     data = _data(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -15,8 +16,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from distill_lab.config import build
+from distill_lab.errors import ConfigError
 from distill_lab.modules.base import TrainedModel
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches, training_batches
@@ -104,6 +108,9 @@ def fit(
 
     Returns:
         What it took.
+
+    Raises:
+        KeyboardInterrupt: If the training was interrupted.
     """
     pl.seed_everything(budget.seed, verbose=False)
     batch_size = module.optim.batch_size
@@ -118,14 +125,13 @@ def fit(
         module.role = name
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()
-        trainer.fit(
-            module,
-            training_batches(data.train, batch_size, budget.seed),
-            scoring_batches(data.selection, 4 * batch_size),
-        )
+        with _interruptible(trainer):
+            trainer.fit(
+                module,
+                training_batches(data.train, batch_size, budget.seed),
+                scoring_batches(data.selection, 4 * batch_size),
+            )
         _load_best(trainer, module)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return Cost(
         round(time.perf_counter() - started, 3),
         meter.examples,
@@ -143,6 +149,41 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     if chosen == "cpu" or accelerator is None:
         return torch.device("cpu")
     return accelerator
+
+
+def check_budget(budget: Budget) -> None:
+    """Build trainer and callbacks once, so that bad values are told before any training.
+
+    Raises:
+        ConfigError: If Lightning refuses a value, or would use several processes.
+    """
+    try:
+        with _quiet():
+            callbacks = [build(node) for node in budget.callbacks.values()]
+            trainer: pl.Trainer = build(budget.trainer, logger=False, callbacks=callbacks)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, (MisconfigurationException, ValueError, RuntimeError)):
+            raise
+        reason = str(error.__cause__).strip().splitlines()[0]
+        raise ConfigError(f"trainer: {reason}") from error
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: training on several devices is not supported"
+            " yet; use trainer.devices=1"
+        )
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stopped
 
 
 def _load_best(trainer: pl.Trainer, module: TrainedModel) -> None:
