@@ -19,7 +19,7 @@ def test_wandb_gets_config_curves_and_summary(lab: Go, tmp_path: Path) -> None:
     result = lab("logger=wandb", "study=mine", "objective.temperature=2")
     (run,) = offline_runs(tmp_path / "run")
     assert run["group"] == "mine" and run["exit"] == 0
-    assert run["name"] == "reviews-T2-lam0.5-seed1"
+    assert run["name"] == "reviews-Layers-Hinton-T2-lam0.5-seed1"
     assert run["config"]["objective"]["temperature"] == 2
     assert run["config"]["task"]["train_file"].endswith("reviews.csv")
     logged = {key for row in run["history"] for key in row}

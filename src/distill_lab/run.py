@@ -66,7 +66,7 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     budget = Budget(config.trainer, config.callbacks, config.seed)
     check_budget(budget)
     pl.seed_everything(config.seed, verbose=False)
-    provenance = provenance or Provenance()
+    provenance = provenance or Provenance.of(config)
     write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 

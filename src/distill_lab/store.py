@@ -8,11 +8,12 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -92,7 +93,7 @@ class Store:
         """
         path = self.path(kind, ingredients)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        with _locked(path):
             found = self.find(kind, ingredients)
             if found:
                 return found, True
@@ -106,6 +107,21 @@ class Store:
             finally:
                 shutil.rmtree(work, ignore_errors=True)
         return path, False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an entry; say so when another process has it."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("store: waiting for another process that makes %s", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from distill_lab.config import GROUPS, Config
 from distill_lab.errors import DataError
 from distill_lab.store import write_atomically
 
@@ -28,6 +29,13 @@ class Provenance:
 
     choices: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: Config) -> Provenance:
+        """Name the choices of a configuration by their classes, where nobody typed a line."""
+        nodes = {name: getattr(config, name) for name in GROUPS}
+        named = {name: node for name, node in nodes.items() if "_target_" in node}
+        return cls({name: node["_target_"].rpartition(".")[2] for name, node in named.items()})
 
 
 @dataclass
