@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from distill_lab.errors import ConfigError
-from distill_lab.objectives import Hinton
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.objectives.hinton import soft_loss
+from distill_lab.objectives.hinton import Hinton, soft_loss
 from distill_lab.types import Batch, Outputs
 
 TEMPERATURES = [0.5, 1.0, 2.0, 4.0, 20.0]

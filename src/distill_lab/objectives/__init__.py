@@ -1,6 +1,5 @@
-"""Objectives: one file each, a pure function and a thin class."""
+"""Objectives: one file each, a pure function and a thin class; the yaml names the class."""
 
 from distill_lab.objectives.base import Objective
-from distill_lab.objectives.hinton import Hinton
 
-__all__ = ["Hinton", "Objective"]
+__all__ = ["Objective"]

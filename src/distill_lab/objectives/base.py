@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
 from distill_lab.errors import ConfigError
+from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term
 
 
@@ -40,6 +41,23 @@ class Objective(nn.Module, ABC):
             ConfigError: If the objective means nothing for the problem or the models.
         """
 
+    def mixed(
+        self, student: Outputs, batch: Batch, soft: Tensor, scale: float = 1.0
+    ) -> dict[str, Term]:
+        """Return the usual two terms: `(1 - lam) * hard + lam * scale * soft`.
+
+        Args:
+            student: Gives the logits for the hard loss.
+            batch: Gives the labels.
+            soft: Sum over the rows of what the teacher teaches.
+            scale: What belongs to the soft loss besides λ, for example T².
+        """
+        hard = hard_loss(student.logits, batch.labels)
+        return {
+            "hard": Term(hard, len(batch), 1 - self.lam),
+            "soft": Term(soft, len(batch), self.lam * scale),
+        }
+
     @abstractmethod
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms by name, unweighted, with their weights."""
@@ -57,4 +75,28 @@ def check_lam(value: float, key: str = "objective.lam") -> None:
         raise ConfigError(
             f"{key}={value}: lam weighs the soft loss against the hard loss, from 0 (labels"
             " only) to 1 (teacher only)"
+        )
+
+
+def needs_classes(fit: Fit, least: int, name: str, reason: str) -> None:
+    """Refuse an objective that means nothing for the number of classes.
+
+    Args:
+        fit: Tells the problem.
+        least: Classes that it takes.
+        name: Name of the objective.
+        reason: Why, as a clause.
+
+    Raises:
+        ConfigError: For regression, or for fewer classes.
+    """
+    if fit.problem.kind == "regression":
+        raise ConfigError(
+            f"objective={name}: it compares probabilities of classes, which a regression has not;"
+            " use objective=hinton or mse_logits"
+        )
+    if fit.problem.num_labels < least:
+        raise ConfigError(
+            f"objective={name}: the task has {fit.problem.num_labels} classes, at least {least} are"
+            f" needed, because {reason}; use objective=hinton"
         )

@@ -45,9 +45,8 @@ class Hinton(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        hard = Term(hard_loss(student.logits, batch.labels), len(batch), 1 - self.lam)
         if batch.labels.is_floating_point():
             soft = hard_loss(student.logits, teacher.logits.detach()[:, 0])
-            return {"hard": hard, "soft": Term(soft, len(batch), self.lam)}
+            return self.mixed(student, batch, soft)
         soft = soft_loss(student.logits, teacher.logits, self.temperature)
-        return {"hard": hard, "soft": Term(soft, len(batch), self.lam * self.temperature**2)}
+        return self.mixed(student, batch, soft, self.temperature**2)
