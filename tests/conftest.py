@@ -133,7 +133,9 @@ def lab(
 
     def settings(*overrides: str) -> Config:
         store = f"store_dir={tmp_path}/store"
-        return compose(*tiny(finetuned, rows_file), store, *overrides)
+        chosen = {o.split("=")[0] for o in overrides}
+        base = [o for o in tiny(finetuned, rows_file) if o.split(".")[0] not in chosen]
+        return compose(*base, store, *overrides)
 
     return go
 

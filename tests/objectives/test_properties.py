@@ -31,7 +31,8 @@ def reference(case: Case, student: Any, teacher: Any, labels: Any) -> dict[str, 
 
 def test_every_yaml_has_a_case() -> None:
     shipped = {path.stem for path in (conf_dir() / "objective").glob("*.yaml")}
-    assert {name.split()[0] for name in CASES} == shipped
+    with_hidden_states = {"hidden", "distilbert"}  # test_hidden.py
+    assert {name.split()[0] for name in CASES} | with_hidden_states == shipped
 
 
 @EVERY

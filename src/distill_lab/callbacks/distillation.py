@@ -86,8 +86,8 @@ class DistillationLoss(pl.Callback):
         for name, term in terms.items():
             values[f"train/{name}"] = term.value.detach()
             values[f"train/{name}_weighted"] = term.value.detach() * term.weight
-        values["train/temperature"] = pl_module.objective.temperature
-        values["train/lam"] = pl_module.objective.lam
+        for name in pl_module.objective.scheduled:
+            values[f"train/{name}"] = getattr(pl_module.objective, name)
         values |= _agreement(outputs["student"], outputs["teacher"])
         pl_module.log_dict(values)
         self._warn(terms)

@@ -26,6 +26,8 @@ class Objective(nn.Module, ABC):
     """
 
     needs = Needs()
+    scheduled: tuple[str, ...] = ("temperature", "lam")
+    """Which of the two the objective has; the callback sets and logs no other."""
 
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5) -> None:
         super().__init__()

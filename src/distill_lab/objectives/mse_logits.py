@@ -35,6 +35,8 @@ class MseLogits(Objective):
         lam: λ, the weight of the distance to the teacher, 0 to 1.
     """
 
+    scheduled = ("lam",)
+
     def __init__(self, *, lam: float = 0.5) -> None:
         super().__init__(lam=lam)
 
