@@ -59,6 +59,20 @@ def test_runs_that_differ_in_seed_alone_are_averaged_best_first() -> None:
     assert [len(cell.results) for cell in found] == [2, 2]
 
 
+def test_settings_of_one_objective_do_not_tell_another_apart() -> None:
+    runs = copy.deepcopy(RUNS)
+    for run in runs[:2]:
+        run.choices["objective"] = "hinton"
+    for run in runs[2:]:
+        run.choices["objective"] = "jsd"
+        run.config["objective"]["beta"] = 0.5
+    assert [cell.label for cell in cells(runs)] == [{"objective": "jsd"}, {"objective": "hinton"}]
+    runs[0].config["objective"]["temperature"] = 8.0
+    labels = [cell.label for cell in cells(runs)]
+    assert {"objective": "hinton", "objective.temperature": "8.0"} in labels
+    assert {"objective": "jsd"} in labels
+
+
 def test_table_shows_mean_spread_gain_and_retention() -> None:
     text = printed(RUNS)
     assert f"{mean([0.86, 0.90]):.4f} ± {stdev([0.86, 0.90]):.4f}" in text

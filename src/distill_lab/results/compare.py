@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +73,36 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 
 def cells(results: Sequence[Result]) -> list[Cell]:
-    """Group runs by everything but the seed, best mean first."""
+    """Group runs by everything but the seed, best mean first.
+
+    A cell's label holds what differs; a setting of an objective (or of another group) only where
+    runs of that same objective differ in it.
+    """
     settings = [flatten(result) for result in results]
-    keys = sorted({key for one in settings for key in one})
-    varying = [key for key in keys if len({str(one.get(key)) for one in settings}) > 1]
+    telling = _telling(settings)
     grouped: dict[str, Cell] = {}
-    for result, one in zip(results, settings, strict=True):
-        label = {key: str(one[key]) for key in varying if key in one}
-        grouped.setdefault(digest(one), Cell(label, [])).results.append(result)
+    for result, own in zip(results, settings, strict=True):
+        label = {key: str(value) for key, value in own.items() if _scoped(key, own) in telling}
+        grouped.setdefault(digest(own), Cell(label, [])).results.append(result)
     return sorted(grouped.values(), key=lambda cell: -cell.score)
+
+
+def _scoped(key: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a key with the choice of its group, within which it is compared."""
+    group = key.split(".")[0]
+    return key, "" if key == group else f"{group}={settings.get(group)}"
+
+
+def _telling(settings: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Return the scoped keys that have several values, or that some runs of the scope lack."""
+    values: dict[tuple[str, str], list[str]] = defaultdict(list)
+    runs: Counter[str] = Counter()
+    for own in settings:
+        scoped = {_scoped(key, own): str(value) for key, value in own.items()}
+        runs.update({scope for _, scope in scoped})
+        for key, value in scoped.items():
+            values[key].append(value)
+    return {k for k, found in values.items() if len(set(found)) > 1 or len(found) < runs[k[1]]}
 
 
 def flatten(result: Result) -> dict[str, Any]:
