@@ -65,12 +65,11 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     parts = _Parts(**{part.name: build(getattr(config, part.name)) for part in fields(_Parts)})
     budget = Budget(config.trainer, config.callbacks, config.seed)
     check_budget(budget)
-    pl.seed_everything(config.seed, verbose=False)
     provenance = provenance or Provenance.of(config)
     write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
-    data = _data(parts)
+    data = _data(parts, config.seed)
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
         teacher = parts.teacher.prepare(parts.task, data, lab)
         student = _student(parts, teacher, data, config.seed)
@@ -87,12 +86,15 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     return result
 
 
-def _data(parts: _Parts) -> Data:
-    """Read and encode the rows; hold teacher and student against them before any training."""
+def _data(parts: _Parts, seed: int) -> Data:
+    """Read and encode the rows; hold all parts against them and each other before any training."""
     splits = parts.task.load()
     log.info("task: %s, %s", parts.task.name, splits.describe())
     data = parts.task.encode(splits, parts.teacher.tokenizer(splits, parts.task.max_length))
-    parts.student.check(parts.teacher.check(parts.task, data), data)
+    teacher = parts.teacher.check(parts.task, data)
+    student = parts.student.check(teacher, data)
+    pl.seed_everything(seed, verbose=False)  # for projections
+    parts.objective.prepare(Fit(parts.task.problem, student, teacher))
     return data
 
 
@@ -100,7 +102,6 @@ def _student(parts: _Parts, teacher: Live, data: Data, seed: int) -> PreTrainedM
     pl.seed_everything(seed, verbose=False)
     student: PreTrainedModel = parts.student.build(teacher, data, parts.task.problem)
     student.requires_grad_(True)
-    parts.objective.prepare(Fit(parts.task.problem, student.config, teacher.model.config))
     layers, parameters = student.config.num_hidden_layers, millions(count_parameters(student))
     log.info("student: %d layers, %s parameters", layers, parameters)
     return student

@@ -14,8 +14,12 @@ from distill_lab.types import Problem
 class Student(ABC):
     """A recipe for a network, built once the teacher is ready."""
 
-    def check(self, teacher: PretrainedConfig, data: Data) -> None:  # noqa: B027 (most need none)
+    @abstractmethod
+    def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
         """Look at what can be known before the teacher is trained.
+
+        Returns:
+            The configuration that the student will have.
 
         Raises:
             UsageError: If the student does not fit the teacher or the data.

@@ -68,13 +68,14 @@ class Layers(Student):
         self.num_layers = num_layers
         self.select = select
 
-    def check(self, teacher: PretrainedConfig, data: Data) -> None:
-        """Refuse layers that the teacher has not.
+    def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
+        """Refuse layers that the teacher has not; return the student's configuration.
 
         Raises:
             ConfigError: If the teacher has too few.
         """
-        select_layers(teacher.num_hidden_layers, self.num_layers, self.select)
+        chosen = select_layers(teacher.num_hidden_layers, self.num_layers, self.select)
+        return with_layers(teacher, chosen)
 
     def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student, in float32, with copies of the teacher's weights."""
@@ -94,11 +95,7 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
         ConfigError: If the stack of layers cannot be found, or its layers are not alike.
     """
     prefix = stack_name(teacher)
-    config = copy.deepcopy(teacher.config)
-    config.num_hidden_layers = len(layers)
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        config.layer_types = [kinds[layer] for layer in layers]
+    config = with_layers(teacher.config, layers)
     student: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     new = {old: position for position, old in enumerate(layers)}
     pattern = re.compile(rf"^{re.escape(prefix)}\.(\d+)\.")
@@ -111,6 +108,16 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
             state[f"{prefix}.{new[int(match[1])]}.{name[match.end() :]}"] = value
     _load(student, state)
     return student
+
+
+def with_layers(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedConfig:
+    """Return a copy of a configuration for a model that keeps only these layers."""
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = len(layers)
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        config.layer_types = [kinds[layer] for layer in layers]
+    return config
 
 
 def _load(student: PreTrainedModel, state: Mapping[str, Tensor]) -> None:

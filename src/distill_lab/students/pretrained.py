@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.errors import ModelError
-from distill_lab.models import load_classifier, load_tokenizer
+from distill_lab.models import load_classifier, load_config, load_tokenizer
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
 from distill_lab.tasks.tokens import tokenizer_fingerprint
@@ -23,15 +23,15 @@ class Pretrained(Student):
     def __init__(self, *, model: str) -> None:
         self.model = model
 
-    def check(self, teacher: PretrainedConfig, data: Data) -> None:
-        """Look at the tokeniser before anything is trained.
+    def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
+        """Look at the tokeniser before anything is trained; return the configuration.
 
         Raises:
             ModelError: If it cannot be loaded, or cuts text otherwise than the teacher's.
         """
-        check_same_tokenizer(
-            data.tokenizer, load_tokenizer(self.model, "student.model"), self.model
-        )
+        own = load_tokenizer(self.model, "student.model")
+        check_same_tokenizer(data.tokenizer, own, self.model)
+        return load_config(self.model, "student.model")
 
     def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student in float32; a head that it lacks is drawn.

@@ -32,15 +32,16 @@ class Scratch(Student):
             raise ConfigError("student.sizes.model_type: no value is given; bert, for example")
         self.sizes = dict(sizes)
 
-    def check(self, teacher: PretrainedConfig, data: Data) -> None:
-        """Refuse sizes of which no model can be made.
+    def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
+        """Refuse sizes of which no model can be made; return the configuration.
 
         Raises:
             ConfigError: If the architecture is unknown or the sizes do not fit together.
         """
         problem = Problem("classification", ("a", "b"))
         with torch.device("meta"):
-            self._new(data, problem)
+            config: PretrainedConfig = self._new(data, problem).config
+        return config
 
     def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student, drawn from torch's random state."""
