@@ -190,6 +190,16 @@ def test_teacher_with_the_weights_of_another_architecture(
     assert "lacks" in refused("teacher.model=./teacher")
 
 
+def test_teacher_with_weights_of_another_shape(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    config["intermediate_size"] = 48
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "in another shape" in refused("teacher.model=./teacher")
+
+
 def test_folder_that_is_no_model(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "teacher").mkdir()
     assert "has no config.json" in refused("teacher.model=./teacher")

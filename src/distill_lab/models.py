@@ -84,11 +84,14 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreachable(name, key, "weights", error) from error
     prefix = f"{model.base_model_prefix}."
-    absent = [k for k in info["missing_keys"] if k.startswith(prefix) and ".pooler." not in k]
+    # A mismatch is allowed for the head alone, which may be drawn anew for other labels.
+    odd = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
+    absent = [k for k in odd if k.startswith(prefix) and ".pooler." not in k]
     if absent:
         raise ModelError(
-            f"{key}={name}: the checkpoint lacks {len(absent)} weights of {type(model).__name__}"
-            f" (such as {absent[0]}); it is damaged or of another architecture"
+            f"{key}={name}: the checkpoint lacks {len(absent)} weights of {type(model).__name__},"
+            f" or has them in another shape (such as {absent[0]}); it is damaged or of another"
+            " architecture"
         )
     return model  # type: ignore[no-any-return]
 

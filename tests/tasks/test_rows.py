@@ -74,6 +74,14 @@ def test_bom_and_literal_quotes(tmp_path: Path) -> None:
     assert list(table["#1 String"]) == ['" He said', 'so "']
 
 
+def test_line_ends_of_windows(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        lines = ["sentence\tlabel", *(f"text {i}\t{i % 2}" for i in range(8))]
+        (tmp_path / f"{split}.tsv").write_bytes("\r\n".join([*lines, ""]).encode())
+    evaluation = glue(tmp_path).load().evaluation["evaluation"]
+    assert evaluation.labels.tolist() == [0, 1] * 4 and evaluation.text[0] == "text 0"
+
+
 def test_label_names_and_numbers_are_both_understood(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\na\t1\nb\tunacceptable\nc\t0\nd\t1\n")
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nh\tacceptable\n")

@@ -46,7 +46,7 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
     Raises:
         DataError: As `read_table`.
     """
-    return _read(
+    table = _read(
         path,
         lambda: pd.read_csv(
             path,
@@ -61,6 +61,11 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
             skip_blank_lines=False,
         ),
     )
+    # Files that were saved on Windows: the carriage return clings to the last column.
+    table.columns = [str(name).rstrip("\r") for name in table.columns]
+    last = table.columns[-1]
+    table[last] = table[last].str.rstrip("\r")
+    return table
 
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:
