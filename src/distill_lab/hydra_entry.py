@@ -122,9 +122,7 @@ def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], 
         out_dir = Path(state.runtime.output_dir)
         try:
             with _Recorded(out_dir):
-                config = plain(composed)
-                check(config)
-                return _run(config, out_dir, state)
+                return _run(plain(composed), out_dir, state)
         except UsageError as error:
             refused.append(error)
 

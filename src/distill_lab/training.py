@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +21,17 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
+from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches, training_batches
-from distill_lab.types import Batch
 
-log = logging.getLogger(__name__)
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
 _COSMETIC_CALLBACKS = {"distillation", "progress"}
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
 _TEACHER_CALLBACKS = {"checkpoint", "progress"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a training took.
-
-    Attributes:
-        seconds: Wall time, selection scores included.
-        examples: Rows trained on, counted as often as they were seen.
-        examples_per_second: Training throughput, selection scores left out.
-        peak_memory_mb: Peak memory of the device, or of the process on CPU, in MiB.
-        best_epoch: Epoch that the selection split chose, counted from 1; 0 when none was scored.
-        selection: Its main metric on the selection split; None when no epoch was scored.
-    """
-
-    seconds: float
-    examples: int
-    examples_per_second: float
-    peak_memory_mb: float
-    best_epoch: int
-    selection: float | None
-
-    def plain(self) -> dict[str, float | int | None]:
-        """Return the fields as a dict."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -114,7 +88,7 @@ def fit(
     """
     pl.seed_everything(budget.seed, verbose=False)
     batch_size = module.optim.batch_size
-    meter = _Meter(name)
+    meter = Meter(name)
     with _quiet():
         trainer: pl.Trainer = build(
             budget.trainer,
@@ -216,47 +190,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
-
-
-class _Meter(pl.Callback):
-    """Counts rows and training seconds, and tells each epoch's score."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.examples = 0
-        self.seconds = 0.0
-        self.best_epoch = 0
-        self.best = float("-inf")
-        self._since = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._since = time.perf_counter()
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        self.examples += len(batch)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._since = time.perf_counter()
-        if trainer.sanity_checking:
-            return
-        score = float(trainer.callback_metrics["selection/score"])
-        epoch = trainer.current_epoch + 1
-        if score > self.best:
-            self.best, self.best_epoch = score, epoch
-        log.info(
-            "%s: epoch %d/%s, selection %.4f, %.0f examples/s",
-            self.name, epoch, trainer.max_epochs, score, self.examples / max(self.seconds, 1e-9),
-        )  # fmt: skip
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds += time.perf_counter() - self._since

@@ -120,7 +120,7 @@ class Trained:
 
     Attributes:
         scores: Metrics and logits on the evaluation sets.
-        cost: Parameters, and what its training took (see `training.Cost`).
+        cost: Parameters, and what its training took (see `meter.Cost`).
         fingerprint: Changes with what determines it: weights, or all that they come from.
     """
 

@@ -49,7 +49,7 @@ class DistillationLoss(pl.Callback):
         self.temperature_end = temperature_end
         self.lam_schedule = lam_schedule
         self.lam_end = lam_end
-        self._start: tuple[float, float] | None = None
+        self._start: dict[str, float] | None = None
         self._warned = False
 
     def on_train_batch_start(
@@ -60,13 +60,12 @@ class DistillationLoss(pl.Callback):
             return
         objective = pl_module.objective
         if self._start is None:
-            self._start = (objective.temperature, objective.lam)
+            self._start = {name: getattr(objective, name) for name in objective.scheduled}
         last = max(float(trainer.estimated_stepping_batches) - 1, 1.0)
         progress = trainer.global_step / last
-        objective.temperature = scheduled(
-            self.temperature_schedule, self._start[0], self.temperature_end, progress
-        )
-        objective.lam = scheduled(self.lam_schedule, self._start[1], self.lam_end, progress)
+        for name, start in self._start.items():
+            schedule, end = getattr(self, f"{name}_schedule"), getattr(self, f"{name}_end")
+            setattr(objective, name, scheduled(schedule, start, end, progress))
 
     def on_train_batch_end(
         self,

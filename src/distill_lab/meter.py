@@ -1,0 +1,88 @@
+"""What a training takes: rows, seconds, and the score of each epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+
+from distill_lab.types import Batch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training took.
+
+    Attributes:
+        seconds: Wall time, selection scores included.
+        examples: Rows trained on, counted as often as they were seen.
+        examples_per_second: Training throughput, selection scores left out.
+        peak_memory_mb: Peak memory of the device, or of the process on CPU, in MiB.
+        best_epoch: Epoch that the selection split chose, counted from 1; 0 when none was scored.
+        selection: Its main metric on the selection split; None when no epoch was scored.
+    """
+
+    seconds: float
+    examples: int
+    examples_per_second: float
+    peak_memory_mb: float
+    best_epoch: int
+    selection: float | None
+
+    def plain(self) -> dict[str, float | int | None]:
+        """Return the fields as a dict."""
+        return asdict(self)
+
+
+class Meter(pl.Callback):
+    """Counts rows and training seconds, and tells each epoch's score."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.examples = 0
+        self.seconds = 0.0
+        self.best_epoch = 0
+        self.best = float("-inf")
+        self._since = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the rows."""
+        self.examples += len(batch)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds += time.perf_counter() - self._since
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock again; keep and tell the score."""
+        self._since = time.perf_counter()
+        if trainer.sanity_checking:
+            return
+        score = float(trainer.callback_metrics["selection/score"])
+        epoch = trainer.current_epoch + 1
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
+        log.info(
+            "%s: epoch %d/%s, selection %.4f, %.0f examples/s",
+            self.name, epoch, trainer.max_epochs, score, self.examples / max(self.seconds, 1e-9),
+        )  # fmt: skip
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds += time.perf_counter() - self._since
