@@ -21,7 +21,7 @@ from distill_lab.types import Term
 class Squared(Objective):
     def forward(self, student, teacher, batch):
         distance = (student.logits - teacher.logits).square().sum()
-        return {"squared": Term(distance, len(batch), self.lam)}
+        return {"squared": Term(distance, "rows", self.lam)}
 """
 
 

@@ -14,7 +14,7 @@ from distill_lab.forward import forward
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
-from distill_lab.types import Needs, Scores
+from distill_lab.types import Scores
 
 _BATCH = 128
 
@@ -38,7 +38,7 @@ def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: 
             disable=not console.is_terminal,
         ):  # fmt: skip
             batch.inputs = {key: value.to(device) for key, value in batch.inputs.items()}
-            parts.append(forward(model, batch, Needs()).logits.cpu())
+            parts.append(forward(model, batch).logits.cpu())
     order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
     logits = torch.cat(parts)
     return torch.empty_like(logits).index_copy_(0, order, logits).clone()

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from transformers import PreTrainedModel
 
-from distill_lab.types import Batch, Needs, Outputs
+from distill_lab.attention import caught
+from distill_lab.types import Attention, Batch, Outputs, Wanted
 
 
-def forward(model: nn.Module, batch: Batch, needs: Needs) -> Outputs:
+def forward(model: PreTrainedModel, batch: Batch, wanted: Wanted | None = None) -> Outputs:
     """Run a model on a batch.
 
     Args:
         model: A transformers model with a head; takes the inputs that its `forward` names.
         batch: Padded rows.
-        needs: What to return besides the logits.
+        wanted: What to return besides the logits.
 
     Returns:
-        Logits in float32 `[batch, labels]`, and hidden states if they are needed.
+        Logits in float32 `[batch, labels]`, and what is wanted.
+
+    Raises:
+        ModelError: If attention is wanted and the model does not give it.
     """
+    wanted = wanted or Wanted()
     accepted = _accepted(type(model).forward)
     inputs = {name: value for name, value in batch.inputs.items() if name in accepted}
-    answer: Any = model(**inputs, output_hidden_states=needs.hidden_states, return_dict=True)
-    states = tuple(answer.hidden_states) if needs.hidden_states else ()
-    return Outputs(answer.logits.float(), states)
+    states = bool(wanted.hidden_states)
+    attention: dict[int, Attention] = {}
+    with caught(model, wanted.attention, attention) if wanted.attention else nullcontext():
+        answer: Any = model(**inputs, output_hidden_states=states, return_dict=True)
+    return Outputs(
+        answer.logits.float(), {i: answer.hidden_states[i] for i in wanted.hidden_states}, attention
+    )
 
 
 @lru_cache

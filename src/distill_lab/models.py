@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -132,6 +133,12 @@ def new_classifier(
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
     return model
+
+
+def classifier_class(config: PretrainedConfig) -> type[PreTrainedModel] | None:
+    """Return the class of classifiers for a configuration, None if there is none."""
+    found: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
+    return found  # type: ignore[no-any-return]
 
 
 def head(problem: Problem) -> dict[str, Any]:

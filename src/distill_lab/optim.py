@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
 from distill_lab.errors import ConfigError
+from distill_lab.schedules import stage_at, stage_ends
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,15 @@ class AdamW:
         if self.weight_decay < 0:
             raise ConfigError(f"optim.weight_decay={self.weight_decay}: must not be negative")
 
-    def configure(self, module: nn.Module, total_steps: int) -> dict[str, Any]:
+    def configure(
+        self, module: nn.Module, total_steps: int, stages: Sequence[float] = (1.0,)
+    ) -> dict[str, Any]:
         """Return what Lightning's `configure_optimizers` returns.
 
         Args:
             module: Its parameters that require a gradient are trained.
             total_steps: Optimizer steps of the whole training.
+            stages: Shares of the steps, each of which has its own warm-up and decay.
         """
         optimizer = torch.optim.AdamW(
             self._groups(module),
@@ -64,13 +69,29 @@ class AdamW:
             eps=self.eps,
             fused=True,
         )
-        scheduler = get_scheduler(
-            self.schedule, optimizer, round(self.warmup * total_steps), total_steps
-        )
+        scheduler = LambdaLR(optimizer, self._factor(total_steps, stages))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _factor(self, total_steps: int, stages: Sequence[float]) -> Callable[[int], float]:
+        """Return the part of the peak rate at each step."""
+        ends = stage_ends(total_steps, stages)
+        starts = [0, *ends[:-1]]
+        parts = [self._curve(end - start) for start, end in zip(starts, ends, strict=True)]
+
+        def factor(step: int) -> float:
+            stage = stage_at(step, ends)
+            return parts[stage](step - starts[stage])
+
+        return factor
+
+    def _curve(self, steps: int) -> Callable[[int], float]:
+        idle = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        made: LambdaLR = get_scheduler(self.schedule, idle, round(self.warmup * steps), steps)
+        curve: Callable[[int], float] = made.lr_lambdas[0]
+        return curve
 
     def _groups(self, module: nn.Module) -> list[dict[str, Any]]:
         trained = [p for p in module.parameters() if p.requires_grad]

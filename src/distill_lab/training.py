@@ -102,7 +102,9 @@ def fit(
         with _interruptible(trainer):
             trainer.fit(
                 module,
-                training_batches(data.train, batch_size, budget.seed),
+                training_batches(
+                    data.train, batch_size, budget.seed, trainer.accumulate_grad_batches
+                ),
                 scoring_batches(data.selection, 4 * batch_size),
             )
         _load_best(trainer, module)

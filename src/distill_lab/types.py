@@ -28,6 +28,10 @@ class Problem:
         return len(self.labels)
 
 
+Unit = Literal["rows", "tokens", "token_pairs", "row_pairs", "batch"]
+"""What a term of a loss is a mean over; padding is never counted."""
+
+
 @dataclass
 class Batch:
     """One batch of rows, padded to its longest.
@@ -36,25 +40,90 @@ class Batch:
         ids: Stable row ids, int64 `[batch]`.
         inputs: What the models are called with, each `[batch, length]`.
         labels: int64 class ids or float32 targets, `[batch]`.
+        per_step: Mean number of units of the batches that make up one optimizer step, by unit;
+            empty where a step is one batch.
     """
 
     ids: Tensor
     inputs: dict[str, Tensor]
     labels: Tensor
+    per_step: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def mask(self) -> Tensor:
+        """1 for tokens, 0 for padding, `[batch, length]`."""
+        return self.inputs["attention_mask"]
+
+    def count(self, unit: Unit) -> int:
+        """Return how many units the batch has."""
+        if unit == "rows":
+            return len(self)
+        if unit == "row_pairs":
+            return len(self) * (len(self) - 1)
+        if unit == "batch":
+            return 1
+        lengths = self.mask.sum(dim=1)
+        return int((lengths if unit == "tokens" else lengths.square()).sum())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one model is to give besides its logits.
+
+    Attributes:
+        hidden_states: Which hidden states: 0 the embeddings, i the output of layer i.
+        attention: Whose queries, keys and values: i is layer i, counted from 1.
+    """
+
+    hidden_states: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+
+    def __or__(self, other: Wanted) -> Wanted:
+        """Return what either wants."""
+        return Wanted(
+            tuple(sorted({*self.hidden_states, *other.hidden_states})),
+            tuple(sorted({*self.attention, *other.attention})),
+        )
+
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective asks of both models; `run.py` switches on nothing else.
+    """What an objective asks of both models; `run.py` switches on nothing else."""
+
+    student: Wanted = Wanted()
+    teacher: Wanted = Wanted()
+
+    def __or__(self, other: Needs) -> Needs:
+        """Return what either needs."""
+        return Needs(self.student | other.student, self.teacher | other.teacher)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What one layer's attention is computed from, free of dropout.
 
     Attributes:
-        hidden_states: Whether all hidden states are wanted besides the logits.
+        queries: `[batch, heads, length, width]`, with rotary positions where the model has them.
+        keys: The same shape; heads that share keys have copies.
+        values: The same shape.
+        scale: What the products of queries and keys are multiplied by, usually `width ** -0.5`.
+        allowed: Which keys a query sees, bool, broadcastable to `[batch, heads, length, length]`;
+            None for all.
     """
 
-    hidden_states: bool = False
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    scale: float
+    allowed: Tensor | None = None
+
+    @property
+    def scores(self) -> Tensor:
+        """Scaled products before mask and softmax, float32 `[batch, heads, length, length]`."""
+        return self.queries.float() @ self.keys.float().transpose(-1, -2) * self.scale
 
 
 @dataclass
@@ -63,12 +132,13 @@ class Outputs:
 
     Attributes:
         logits: float32 `[batch, labels]`, before any temperature.
-        hidden_states: Embeddings and each layer's output, `[batch, length, width]`; empty unless
-            asked for by `Needs`.
+        hidden_states: Those that are wanted, by number, `[batch, length, width]`.
+        attention: That of the wanted layers, by number.
     """
 
     logits: Tensor
-    hidden_states: tuple[Tensor, ...] = ()
+    hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
+    attention: Mapping[int, Attention] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,18 +147,26 @@ class Term:
 
     Attributes:
         total: Sum over the valid units, a scalar with a gradient path.
-        units: Number of valid units (examples for classification).
+        unit: What it is a sum over.
         weight: What the mean is multiplied by in the loss, for example `lam * T**2`.
     """
 
     total: Tensor
-    units: int
+    unit: Unit
     weight: float
 
-    @property
-    def value(self) -> Tensor:
-        """Mean over the valid units; 0 with a gradient path when there are none."""
-        return self.total / max(self.units, 1)
+    def mean(self, batch: Batch) -> Tensor:
+        """Return the mean over the batch's units; 0 with a gradient path when it has none."""
+        return self.total / max(batch.count(self.unit), 1)
+
+    def part(self, batch: Batch) -> Tensor:
+        """Return the term's part of the loss.
+
+        Normalised by the units of the whole optimizer step, so that batches of unequal size weigh
+        as their units do when gradients are accumulated or averaged over devices.
+        """
+        units = batch.per_step.get(self.unit, batch.count(self.unit))
+        return self.weight * (self.total / max(units, 1))
 
 
 @dataclass(frozen=True)
@@ -109,7 +187,7 @@ class Fit:
 class TeacherSource(Protocol):
     """A source of the teacher's signals; a module cannot tell a live network from stored rows."""
 
-    def signals(self, batch: Batch, needs: Needs) -> Outputs:
+    def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Return the teacher's outputs for the rows of a batch, without a gradient."""
         ...
 

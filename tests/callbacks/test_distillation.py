@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from distill_lab.callbacks.schedules import scheduled
 from distill_lab.results import Result
+from distill_lab.schedules import scheduled
 
 Go = Callable[..., Result]
 

@@ -85,13 +85,17 @@ def draw(rows: int = 7, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor
 
 
 def terms(case: Case, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Term]:
-    batch = Batch(torch.arange(len(labels)), {}, labels)
-    found: dict[str, Term] = case.make()(Outputs(student), Outputs(teacher), batch)
+    found: dict[str, Term] = case.make()(Outputs(student), Outputs(teacher), of_rows(labels))
     return found
 
 
 def soft_part(case: Case, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """The weighted loss without its hard term."""
     found = terms(case, student, teacher, labels)
-    parts = [term.weight * term.value for name, term in found.items() if name != "hard"]
-    return torch.stack(parts).sum()
+    batch = of_rows(labels)
+    return torch.stack([t.part(batch) for name, t in found.items() if name != "hard"]).sum()
+
+
+def of_rows(labels: Tensor) -> Batch:
+    """A batch of which only labels are known."""
+    return Batch(torch.arange(len(labels)), {}, labels)

@@ -62,7 +62,7 @@ def test_weighted_gradient_is_t_times_the_difference_of_probabilities(temperatur
     student.requires_grad_()
     objective = Hinton(temperature=temperature, lam=1.0)
     terms = objective(Outputs(student), Outputs(teacher), batch(labels))
-    (terms["soft"].weight * terms["soft"].value).backward()
+    (terms["soft"].part(batch(labels))).backward()
     q, p = (torch.softmax(x.detach() / temperature, dim=1) for x in (student, teacher))
     torch.testing.assert_close(student.grad, temperature * (q - p) / len(labels))
 
@@ -91,7 +91,7 @@ def test_permuting_the_classes_changes_nothing() -> None:
     before = objective(Outputs(student), Outputs(teacher), batch(labels))
     after = objective(Outputs(student[:, order]), Outputs(teacher[:, order]), batch(new_labels))
     for name in before:
-        torch.testing.assert_close(before[name].value, after[name].value)
+        torch.testing.assert_close(before[name].total, after[name].total)
 
 
 def test_parts_of_a_batch_sum_to_the_whole() -> None:
@@ -104,15 +104,16 @@ def test_parts_of_a_batch_sum_to_the_whole() -> None:
     ]
     for name, term in whole.items():
         torch.testing.assert_close(term.total, parts[0][name].total + parts[1][name].total)
-        assert term.units == sum(part[name].units for part in parts) == 7
+        assert term.unit == "rows"
 
 
 def test_no_gradient_reaches_the_teacher() -> None:
     student, teacher, labels = logits()
     student.requires_grad_()
     teacher.requires_grad_()
-    terms = Hinton()(Outputs(student), Outputs(teacher), batch(labels))
-    sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
+    rows = batch(labels)
+    terms = Hinton()(Outputs(student), Outputs(teacher), rows)
+    sum(term.part(rows) for term in terms.values()).backward()  # type: ignore[union-attr]
     assert student.grad is not None and teacher.grad is None
 
 
@@ -124,7 +125,7 @@ def test_weights(temperature: float, lam: float) -> None:
     assert terms["hard"].weight == 1 - lam
     assert terms["soft"].weight == lam * temperature**2
     ce = torch.nn.functional.cross_entropy(student, labels)
-    torch.testing.assert_close(terms["hard"].value, ce)
+    torch.testing.assert_close(terms["hard"].mean(batch(labels)), ce)
 
 
 def test_half_precision_logits_are_compared_in_float32() -> None:
@@ -139,8 +140,10 @@ def test_regression_is_squared_error_to_label_and_teacher() -> None:
     student, teacher, _ = logits(classes=1)
     labels = torch.linspace(0, 5, 7)
     terms = Hinton(temperature=4.0, lam=0.3)(Outputs(student), Outputs(teacher), batch(labels))
-    torch.testing.assert_close(terms["hard"].value, ((student[:, 0] - labels) ** 2).mean())
-    torch.testing.assert_close(terms["soft"].value, ((student - teacher) ** 2).mean())
+    torch.testing.assert_close(
+        terms["hard"].mean(batch(labels)), ((student[:, 0] - labels) ** 2).mean()
+    )
+    torch.testing.assert_close(terms["soft"].mean(batch(labels)), ((student - teacher) ** 2).mean())
     assert (terms["hard"].weight, terms["soft"].weight) == (0.7, 0.3)
 
 

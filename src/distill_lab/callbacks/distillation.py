@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from distill_lab.callbacks.schedules import Schedule, scheduled
 from distill_lab.modules import Distillation
 from distill_lab.objectives.base import check_lam, check_temperature
-from distill_lab.types import Term
+from distill_lab.schedules import Schedule, scheduled
+from distill_lab.types import Batch, Term
 
 log = logging.getLogger(__name__)
 _DROWNS = 100.0
@@ -51,6 +51,7 @@ class DistillationLoss(pl.Callback):
         self.lam_end = lam_end
         self._start: dict[str, float] | None = None
         self._warned = False
+        self._logged = 0
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -78,22 +79,27 @@ class DistillationLoss(pl.Callback):
         """Log the terms, at the steps at which the trainer logs."""
         if not isinstance(pl_module, Distillation):
             return
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        step = trainer.global_step
+        due = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if not due or step == self._logged:
             return
+        self._logged = step
         terms: dict[str, Term] = outputs["terms"]
-        values: dict[str, float | Tensor] = {"train/loss": outputs["loss"].detach()}
+        values = {"train/loss": outputs["loss"].item() * trainer.accumulate_grad_batches}
         for name, term in terms.items():
-            values[f"train/{name}"] = term.value.detach()
-            values[f"train/{name}_weighted"] = term.value.detach() * term.weight
+            mean = term.mean(batch).item()
+            values |= {f"train/{name}": mean, f"train/{name}_weighted": mean * term.weight}
         for name in pl_module.objective.scheduled:
             values[f"train/{name}"] = getattr(pl_module.objective, name)
         values |= _agreement(outputs["student"], outputs["teacher"])
-        pl_module.log_dict(values)
-        self._warn(terms)
+        # Not by `log_dict`, which repeats the last value of a term that is no longer there.
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step - 1)
+        self._warn(terms, batch)
 
-    def _warn(self, terms: dict[str, Term]) -> None:
+    def _warn(self, terms: dict[str, Term], batch: Batch) -> None:
         parts = {
-            name: abs(term.value.detach().item() * term.weight)
+            name: abs(term.mean(batch).detach().item() * term.weight)
             for name, term in terms.items()
             if term.weight > 0
         }
@@ -109,9 +115,9 @@ class DistillationLoss(pl.Callback):
             )  # fmt: skip
 
 
-def _agreement(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+def _agreement(student: Tensor, teacher: Tensor) -> dict[str, float]:
     """Return how far the answers of `[rows, labels]` logits agree, by name."""
     if student.shape[1] == 1:
-        return {"train/teacher_distance": (student - teacher).abs().mean()}
+        return {"train/teacher_distance": (student - teacher).abs().mean().item()}
     same = student.argmax(dim=1) == teacher.argmax(dim=1)
-    return {"train/agreement": same.to(torch.float32).mean()}
+    return {"train/agreement": same.to(torch.float32).mean().item()}

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
 from distill_lab.tasks import TextTask
-from distill_lab.types import Batch, Needs, Outputs
+from distill_lab.types import Batch, Outputs, Wanted
 
 
 class TrainedModel(pl.LightningModule):
@@ -32,9 +32,9 @@ class TrainedModel(pl.LightningModule):
         self.role = "model"  # "teacher", "student" or "baseline", for logs
         self._answers: list[tuple[Tensor, Tensor]] = []
 
-    def answer(self, batch: Batch, needs: Needs | None = None) -> Outputs:
+    def answer(self, batch: Batch, wanted: Wanted | None = None) -> Outputs:
         """Return the model's outputs for a batch."""
-        return forward(self.model, batch, needs or Needs())
+        return forward(self.model, batch, wanted)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Collect the logits of one batch."""

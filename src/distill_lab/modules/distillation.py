@@ -6,9 +6,11 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from distill_lab.errors import ConfigError
 from distill_lab.modules.base import TrainedModel
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
+from distill_lab.schedules import stage_at, stage_ends
 from distill_lab.tasks import TextTask
 from distill_lab.types import Batch, TeacherSource
 
@@ -38,16 +40,46 @@ class Distillation(TrainedModel):
         super().__init__(model, task, optim)
         self.source = source
         self.objective = objective
+        self._checked = False
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """Tell the objective how far the training is."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        self.objective.progress = self.global_step / max(steps - 1, 1)
+        ends = stage_ends(steps, self.objective.stages)
+        self.objective.stage = stage_at(self.global_step, ends)
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """Return the weighted loss, with the terms and both models' logits for the callback."""
-        teacher = self.source.signals(batch, self.objective.needs)
-        student = self.answer(batch, self.objective.needs)
+        needs = self.objective.needs
+        teacher = self.source.signals(batch, needs.teacher)
+        student = self.answer(batch, needs.student)
         terms = self.objective(student, teacher, batch)
-        loss = sum(term.weight * term.value for term in terms.values())
+        loss = sum(term.part(batch) for term in terms.values())
         return {
             "loss": loss,
             "terms": terms,
             "student": student.logits.detach(),
             "teacher": teacher.logits,
         }
+
+    def on_after_backward(self) -> None:
+        """Refuse, at the first step, a projection that the loss does not depend on.
+
+        Raises:
+            ConfigError: If a parameter of the objective has no gradient.
+        """
+        if self._checked:
+            return
+        self._checked = True
+        idle = [name for name, p in self.objective.named_parameters() if p.grad is None]
+        if idle:
+            raise ConfigError(
+                f"objective: {', '.join(idle)} of {type(self.objective).__name__} receives no"
+                " gradient and would never be trained; the loss must depend on it"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and schedule; each stage of the objective has its own."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self.optim.configure(self, steps, self.objective.stages)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from distill_lab.modules.base import TrainedModel
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.types import Batch
+from distill_lab.types import Batch, Term
 
 
 class FineTuning(TrainedModel):
@@ -14,7 +14,8 @@ class FineTuning(TrainedModel):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the mean hard loss of the batch."""
-        loss = hard_loss(self.answer(batch).logits, batch.labels) / len(batch)
+        hard = Term(hard_loss(self.answer(batch).logits, batch.labels), "rows", 1.0)
+        loss = hard.part(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.global_step + 1) % every == 0:
             self.log("train/loss", loss.detach())

@@ -26,8 +26,15 @@ class Objective(nn.Module, ABC):
     """
 
     needs = Needs()
+    """What it asks of both models besides logits; settled in `prepare`."""
     scheduled: tuple[str, ...] = ("temperature", "lam")
     """Which of the two the objective has; the callback sets and logs no other."""
+    stages: tuple[float, ...] = (1.0,)
+    """Shares of the training steps; the learning rate rises and falls in each anew."""
+    stage: int = 0
+    """Which stage it is in; set before each step."""
+    progress: float = 0.0
+    """How far the training is, 0 at its first step to 1 at its last; set before each step."""
 
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5) -> None:
         super().__init__()
@@ -56,8 +63,8 @@ class Objective(nn.Module, ABC):
         """
         hard = hard_loss(student.logits, batch.labels)
         return {
-            "hard": Term(hard, len(batch), 1 - self.lam),
-            "soft": Term(soft, len(batch), self.lam * scale),
+            "hard": Term(hard, "rows", 1 - self.lam),
+            "soft": Term(soft, "rows", self.lam * scale),
         }
 
     @abstractmethod

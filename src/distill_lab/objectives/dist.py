@@ -54,10 +54,9 @@ class DIST(Objective):
         q = F.softmax(student.logits.float() / self.temperature, dim=-1)
         p = F.softmax(teacher.logits.detach().float() / self.temperature, dim=-1)
         scale = self.lam * self.temperature**2
-        rows, classes = q.shape
-        inter, intra = correlation_distance(q, p).sum(), correlation_distance(q.T, p.T).sum()
+        inter, intra = correlation_distance(q, p).sum(), correlation_distance(q.T, p.T).mean()
         return {
-            "hard": Term(hard_loss(student.logits, batch.labels), rows, 1 - self.lam),
-            "inter": Term(inter, rows, scale * self.beta),
-            "intra": Term(intra, classes, scale * self.gamma),
+            "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
+            "inter": Term(inter, "rows", scale * self.beta),
+            "intra": Term(intra, "batch", scale * self.gamma),
         }

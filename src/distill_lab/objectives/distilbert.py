@@ -7,7 +7,7 @@ from distill_lab.objectives.base import Objective, needs_classes
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.objectives.hidden import hidden_distance
 from distill_lab.objectives.hinton import soft_loss
-from distill_lab.types import Batch, Fit, Needs, Outputs, Term
+from distill_lab.types import Batch, Fit, Needs, Outputs, Term, Wanted
 
 
 class DistilBERT(Objective):
@@ -27,7 +27,6 @@ class DistilBERT(Objective):
         ConfigError: If a weight is negative or all are 0.
     """
 
-    needs = Needs(hidden_states=True)
     scheduled = ("temperature",)
 
     def __init__(
@@ -47,10 +46,13 @@ class DistilBERT(Objective):
         self.soft = soft
         self.hard = hard
         self.cosine = cosine
+        self.last = (0, 0)
 
     def prepare(self, fit: Fit) -> None:
         """Refuse a regression, and models of different widths."""
         needs_classes(fit, 2, "distilbert", "one class has no probabilities to compare")
+        self.last = fit.student.num_hidden_layers, fit.teacher.num_hidden_layers
+        self.needs = Needs(Wanted((self.last[0],)), Wanted((self.last[1],)))
         widths = fit.student.hidden_size, fit.teacher.hidden_size
         if self.cosine > 0 and widths[0] != widths[1]:
             raise ConfigError(
@@ -62,11 +64,10 @@ class DistilBERT(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `soft`, `hard` and `cosine`."""
         soft = soft_loss(student.logits, teacher.logits, self.temperature)
-        mask = batch.inputs["attention_mask"]
-        last = student.hidden_states[-1], teacher.hidden_states[-1]
-        cosine = hidden_distance(*last, mask, "cosine")
+        s, t = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
+        cosine = hidden_distance(s, t, batch.mask, "cosine")
         return {
-            "soft": Term(soft, len(batch), self.soft * self.temperature**2),
-            "hard": Term(hard_loss(student.logits, batch.labels), len(batch), self.hard),
-            "cosine": Term(cosine, int(mask.sum()), self.cosine),
+            "soft": Term(soft, "rows", self.soft * self.temperature**2),
+            "hard": Term(hard_loss(student.logits, batch.labels), "rows", self.hard),
+            "cosine": Term(cosine, "tokens", self.cosine),
         }

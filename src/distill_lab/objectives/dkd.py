@@ -78,7 +78,7 @@ class DKD(Objective):
         scale = self.lam * self.temperature**2
         hard = hard_loss(student.logits, batch.labels)
         return {
-            "hard": Term(hard, len(batch), 1 - self.lam),
-            "target": Term(tckd, len(batch), scale * self.alpha),
-            "others": Term(nckd, len(batch), scale * self.beta),
+            "hard": Term(hard, "rows", 1 - self.lam),
+            "target": Term(tckd, "rows", scale * self.alpha),
+            "others": Term(nckd, "rows", scale * self.beta),
         }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from distill_lab.objectives.by_rows import by_rows
 
+
+@by_rows
 def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return cross-entropy, or squared error for float targets, summed over the rows.
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
-from distill_lab.types import Batch, Fit, Needs, Outputs, Term
+from distill_lab.objectives.hard import hard_loss
+from distill_lab.types import Batch, Fit, Needs, Outputs, Term, Wanted
 
 Distance = Literal["mse", "cosine"]
 LayerMap = Literal["uniform", "last"]
@@ -80,7 +81,6 @@ class Hidden(Objective):
         layers: Which states are compared, see `layer_pairs`.
     """
 
-    needs = Needs(hidden_states=True)
     scheduled = ("lam",)
 
     def __init__(
@@ -100,22 +100,25 @@ class Hidden(Objective):
         """Settle the layer pairs; draw a projection where widths differ."""
         total = fit.student.num_hidden_layers, fit.teacher.num_hidden_layers
         self.pairs = layer_pairs(*total, self.layers)
+        states = (tuple(sorted(set(side))) for side in zip(*self.pairs, strict=True))
+        self.needs = Needs(*(Wanted(side) for side in states))
         width = fit.student.hidden_size, fit.teacher.hidden_size
         if width[0] != width[1]:
             self.projection = nn.Linear(*width)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `hidden`."""
-        mask = batch.inputs["attention_mask"]
         distances = [
             hidden_distance(
                 self.projection(student.hidden_states[s]),
                 teacher.hidden_states[t],
-                mask,
+                batch.mask,
                 self.distance,
             )
             for s, t in self.pairs
         ]
-        found = self.mixed(student, batch, torch.stack(distances).mean())
-        soft = found.pop("soft")
-        return {**found, "hidden": Term(soft.total, int(mask.sum()), soft.weight)}
+        hard = hard_loss(student.logits, batch.labels)
+        return {
+            "hard": Term(hard, "rows", 1 - self.lam),
+            "hidden": Term(torch.stack(distances).mean(), "tokens", self.lam),
+        }

@@ -6,10 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Outputs, Term
 
 
+@by_rows
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return KL(softmax(t/T) || softmax(s/T)), summed over classes and rows, without T².
 
@@ -29,6 +31,25 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.kl_div(log_q, log_p, reduction="sum", log_target=True)
 
 
+def soft_and_scale(
+    student: Outputs, teacher: Outputs, batch: Batch, temperature: float
+) -> tuple[Tensor, float]:
+    """Return the soft loss of a batch and what belongs to its weight besides λ.
+
+    Args:
+        student: Gives the student's logits.
+        teacher: Gives the teacher's.
+        batch: Tells by its labels whether this is a regression.
+        temperature: T, above 0; without meaning for a regression.
+
+    Returns:
+        The divergence and T², or for a regression the squared error to the teacher and 1.
+    """
+    if batch.labels.is_floating_point():
+        return hard_loss(student.logits, teacher.logits.detach()[:, 0]), 1.0
+    return soft_loss(student.logits, teacher.logits, temperature), temperature**2
+
+
 class Hinton(Objective):
     """`(1 - lam) * CE(s, y) + lam * T² * KL(p || q)`; the T² keeps gradients of one size.
 
@@ -45,8 +66,5 @@ class Hinton(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        if batch.labels.is_floating_point():
-            soft = hard_loss(student.logits, teacher.logits.detach()[:, 0])
-            return self.mixed(student, batch, soft)
-        soft = soft_loss(student.logits, teacher.logits, self.temperature)
-        return self.mixed(student, batch, soft, self.temperature**2)
+        soft, scale = soft_and_scale(student, teacher, batch, self.temperature)
+        return self.mixed(student, batch, soft, scale)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.objectives.reverse_kl import reverse_kl
 from distill_lab.types import Batch, Fit, Outputs, Term
 
 
+@by_rows
 def jsd(student: Tensor, teacher: Tensor, temperature: float, beta: float) -> Tensor:
     """Return `beta * KL(p || m) + (1 - beta) * KL(q || m)`, summed, without T².
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.types import Batch, Outputs, Term
 
 
+@by_rows
 def logit_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Return the squared distance of centred logits, mean over classes, summed over rows.
 

@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.types import Batch, Fit, Outputs, Term
 
 
+@by_rows
 def reverse_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return KL(softmax(s/T) || softmax(t/T)), summed over classes and rows, without T².
 

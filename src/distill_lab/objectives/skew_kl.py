@@ -11,11 +11,13 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.types import Batch, Fit, Outputs, Term
 
 Direction = Literal["forward", "reverse"]
 
 
+@by_rows
 def skew_kl(
     student: Tensor, teacher: Tensor, temperature: float, alpha: float, direction: Direction
 ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from distill_lab.types import Batch
 _WINDOW = 64  # batches that are sorted by length together
 
 
-class LengthGrouped(Sampler[list[int]]):
+class Positions(list[int]):
+    """Which rows make a batch, with the mean units of the batches of its optimizer step."""
+
+    per_step: Mapping[str, float]
+
+
+class LengthGrouped(Sampler[Positions]):
     """Shuffled batches of rows of similar length.
 
     Rows are shuffled, sorted by length within windows of 64 batches, cut into batches, and the
@@ -25,12 +31,16 @@ class LengthGrouped(Sampler[list[int]]):
         lengths: Tokens of each row.
         batch_size: Rows of a batch; the last one of an epoch may have fewer.
         seed: With the epoch, fixes the order.
+        accumulate: Batches of an optimizer step.
     """
 
-    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, lengths: npt.NDArray[np.int64], batch_size: int, seed: int, accumulate: int = 1
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.accumulate = accumulate
         self.epoch = 0
 
     @property
@@ -45,7 +55,7 @@ class LengthGrouped(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Positions]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.lengths))
         span = self.batch_size * _WINDOW
@@ -57,8 +67,27 @@ class LengthGrouped(Sampler[list[int]]):
                 window[i : i + self.batch_size].tolist()
                 for i in range(0, len(window), self.batch_size)
             ]
-        for position in generator.permutation(len(batches)):
-            yield batches[position]
+        shuffled = [Positions(batches[i]) for i in generator.permutation(len(batches))]
+        for start in range(0, len(shuffled), self.accumulate):
+            step = shuffled[start : start + self.accumulate]
+            per_step = self._mean_units(step)
+            for batch in step:
+                batch.per_step = per_step
+                yield batch
+
+    def _mean_units(self, step: list[Positions]) -> Mapping[str, float]:
+        """Return units per batch; Lightning divides by `accumulate` even at an epoch's end."""
+        if self.accumulate == 1:
+            return {}
+        lengths = [self.lengths[batch] for batch in step]
+        sums = {
+            "rows": sum(map(len, lengths)),
+            "row_pairs": sum(len(rows) * (len(rows) - 1) for rows in lengths),
+            "tokens": sum(int(rows.sum()) for rows in lengths),
+            "token_pairs": sum(int(np.square(rows).sum()) for rows in lengths),
+            "batch": len(step),
+        }
+        return {unit: total / self.accumulate for unit, total in sums.items()}
 
 
 class SortedByLength(Sampler[list[int]]):
@@ -86,9 +115,11 @@ def _as_is(batch: Any) -> Batch:
     return made
 
 
-def training_batches(rows: TokenRows, batch_size: int, seed: int) -> DataLoader[Batch]:
+def training_batches(
+    rows: TokenRows, batch_size: int, seed: int, accumulate: int = 1
+) -> DataLoader[Batch]:
     """Return shuffled length-grouped batches; the same seed gives the same epochs."""
-    batches = LengthGrouped(rows.lengths, batch_size, seed)
+    batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate)
     return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
 
 

@@ -68,7 +68,10 @@ class TokenRows(Dataset[Batch]):
             inputs[name] = torch.from_numpy(padded)
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
         return Batch(
-            torch.from_numpy(self.ids[where]), inputs, torch.from_numpy(self.labels[where])
+            torch.from_numpy(self.ids[where]),
+            inputs,
+            torch.from_numpy(self.labels[where]),
+            getattr(positions, "per_step", {}),
         )
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
 from distill_lab.models import count_parameters
-from distill_lab.types import Batch, Needs, Outputs, Scores, Trained
+from distill_lab.types import Batch, Outputs, Scores, Trained, Wanted
 
 
 @dataclass
@@ -43,10 +43,10 @@ class Live:
         cost = {"parameters": count_parameters(self.model), **self.training}
         return Trained(self.scores, cost, self.fingerprint)
 
-    def signals(self, batch: Batch, needs: Needs) -> Outputs:
+    def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Run the network on a batch, on the batch's device."""
         device = batch.labels.device
         if self.model.device != device:
             self.model.to(device)  # type: ignore[arg-type]
         with torch.no_grad():
-            return forward(self.model, batch, needs)
+            return forward(self.model, batch, wanted)

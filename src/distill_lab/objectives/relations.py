@@ -1,0 +1,108 @@
+"""Comparing attention: which keys count, and divergences between rows of scores."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distill_lab.attention import can_be_caught, is_causal
+from distill_lab.errors import ConfigError
+from distill_lab.models import classifier_class
+from distill_lab.types import Attention, Fit
+
+
+def seen(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
+    """Return which pairs of query and key count: tokens, that both models let see each other.
+
+    Args:
+        student: One layer's attention.
+        teacher: One layer's attention, of the same length.
+        mask: 1 for tokens, 0 for padding, `[batch, length]`.
+
+    Returns:
+        bool, broadcastable to `[batch, heads, length, length]`.
+    """
+    tokens = mask.bool()
+    pairs = tokens[:, None, :, None] & tokens[:, None, None, :]
+    for side in (student, teacher):
+        if side.allowed is not None:
+            pairs = pairs & side.allowed
+    return pairs
+
+
+def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
+    """Return KL(softmax(teacher) || softmax(student)) of rows of scores, mean over heads.
+
+    Args:
+        student: Scores `[batch, heads, length, length]`.
+        teacher: Scores of the same shape; no gradient flows to them.
+        pairs: Which count, see `seen`; rows without any count nothing.
+
+    Returns:
+        A scalar in float32, summed over the queries.
+    """
+    lowest = torch.finfo(torch.float32).min
+    log_q = F.log_softmax(student.float().masked_fill(~pairs, lowest), dim=-1)
+    log_p = F.log_softmax(teacher.detach().float().masked_fill(~pairs, lowest), dim=-1)
+    each = (log_p.exp() * (log_p - log_q)).masked_fill(~pairs, 0.0)
+    return each.sum() / student.shape[1]
+
+
+def squared_difference(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
+    """Return the squared difference of two maps over pairs of tokens, mean over heads.
+
+    Args:
+        student: `[batch, heads, length, length]`.
+        teacher: The same shape; no gradient flows to it.
+        pairs: Which count, see `seen`.
+
+    Returns:
+        A scalar in float32, summed over the pairs.
+    """
+    each = (student.float() - teacher.detach().float()).masked_fill(~pairs, 0.0).square()
+    return each.sum() / student.shape[1]
+
+
+def needs_attention(fit: Fit, name: str) -> None:
+    """Refuse models whose attention cannot be had or compared.
+
+    Args:
+        fit: Tells both configurations.
+        name: Name of the objective.
+
+    Raises:
+        ConfigError: If a model computes attention in its own way, or one looks left only.
+    """
+    for role, config in (("student", fit.student), ("teacher", fit.teacher)):
+        model = classifier_class(config)
+        if model is None or not can_be_caught(model):
+            raise ConfigError(
+                f"objective={name}: the {role} ({config.model_type}) computes attention in its own"
+                " way, so it cannot be had; use an objective on logits or hidden states"
+            )
+    if is_causal(fit.student) != is_causal(fit.teacher):
+        raise ConfigError(
+            f"objective={name}: of {fit.student.model_type} (student) and"
+            f" {fit.teacher.model_type} (teacher) one sees only the tokens to the left, so their"
+            " attention cannot be compared; use an objective on logits or hidden states"
+        )
+
+
+def needs_heads(fit: Fit, name: str, remedy: str) -> None:
+    """Refuse models with unequal numbers of attention heads.
+
+    Args:
+        fit: Tells both configurations.
+        name: Name of the objective.
+        remedy: What to do instead.
+
+    Raises:
+        ConfigError: If the numbers differ.
+    """
+    heads = fit.student.num_attention_heads, fit.teacher.num_attention_heads
+    if heads[0] != heads[1]:
+        raise ConfigError(
+            f"objective={name}: the student has {heads[0]} attention heads, the teacher {heads[1]},"
+            f" and head is compared with head; {remedy}"
+        )
