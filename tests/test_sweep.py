@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from distill_lab.hydra_entry import _named_sweep
 from distill_lab.results import Result
-from hydra_plugins.distill_lab_launcher.process_launcher import job_name
+from hydra_plugins.distill_lab_launcher.process_launcher import job_folder, job_name
 from tests.conftest import tiny
 from tests.wandb_file import offline_runs
 
@@ -83,3 +84,32 @@ def test_long_names_stay_distinct() -> None:
     long = [f"key{i}=value" for i in range(30)]
     one, two = job_name([*long, "a=1"]), job_name([*long, "a=2"])
     assert one != two and max(len(one), len(two)) <= 120
+
+
+def test_another_line_does_not_write_over_a_job(tmp_path: Path) -> None:
+    names, first, second = ["seed=1"], ["seed=1"], ["seed=1", "objective.lam=0.9"]
+    assert job_folder(tmp_path, names, first) == tmp_path / "seed=1"
+    (tmp_path / "seed=1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "seed=1" / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
+    assert job_folder(tmp_path, names, first) == tmp_path / "seed=1"
+    other = job_folder(tmp_path, names, second)
+    assert other.name.startswith("seed=1-") and other == job_folder(tmp_path, names, second[::-1])
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        (["-m", "seed=1,2"], 1),
+        (["--config-dir", "mine", "seed=1,2", "-m"], 2),
+        (["-m", "--config-dir=mine"], 2),
+    ],
+)
+def test_a_sweep_without_a_name_gets_one_beside_its_overrides(typed: list[str], place: int) -> None:
+    named = _named_sweep(typed)
+    assert named[place].startswith("study=sweep-") and named[:place] + named[place + 1 :] == typed
+    assert _named_sweep(typed)[place] == named[place]
+
+
+@pytest.mark.parametrize("typed", [["seed=1"], ["-m", "study=a"], ["-m", "experiments=b"]])
+def test_other_lines_keep_the_name_they_have(typed: list[str]) -> None:
+    assert _named_sweep(typed) == typed

@@ -32,6 +32,7 @@ from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
+_SHOW = ("--cfg", "-c", "--info", "-i")
 ERROR_FILE = "error.txt"
 
 
@@ -83,6 +84,8 @@ def train(arguments: Sequence[str]) -> int:
     if any(flag in arguments for flag in ("--help", "-h")):
         print(train_help(), end="")
         return 0
+    if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
+        raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
     typed = list(sys.argv)
@@ -99,12 +102,20 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
-    """Give a sweep without a name one that the same line gives again."""
-    named = any(argument.lstrip("+").startswith("study=") for argument in arguments)
+    """Give a sweep without a name one that the same line gives again; studies name themselves."""
+    keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
+    named = "study" in keys or "experiments" in keys
     if named or not any(flag in arguments for flag in _MULTIRUN):
         return list(arguments)
     overrides = sorted(a for a in arguments if a not in _MULTIRUN)
-    return [*arguments, f"study=sweep-{digest(overrides)[:8]}"]
+    # Beside the other overrides: argparse wants them in one piece.
+    first = next((i for i, a in enumerate(arguments) if _is_override(a)), len(arguments))
+    study = f"study=sweep-{digest(overrides)[:8]}"
+    return [*arguments[:first], study, *arguments[first:]]
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument and not argument.startswith("-")
 
 
 def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], Any]:

@@ -44,7 +44,8 @@ ConfigStore.instance().store(
 class ProcessLauncher(Launcher):
     """Runs the jobs of a sweep one after another, each in a fresh process.
 
-    A job's folder is named by its overrides, so the same line finds finished jobs and skips them.
+    A job's folder is named by its overrides, so the same line finds finished jobs and skips them,
+    and another line does not write over them.
     """
 
     def setup(
@@ -67,7 +68,7 @@ class ProcessLauncher(Launcher):
         returns = []
         for offset, overrides in enumerate(job_overrides):
             names = [o for o in overrides if o in varying or len(job_overrides) == 1]
-            folder = sweep_dir / job_name(names or list(overrides))
+            folder = job_folder(sweep_dir, names or list(overrides), list(overrides))
             log.info("job %d/%d: %s", offset + 1, len(job_overrides), " ".join(names))
             returns.append(self._one(list(overrides), folder, initial_job_idx + offset))
         failed = [r for r in returns if r.status is JobStatus.FAILED]
@@ -112,6 +113,21 @@ def job_name(overrides: Sequence[str]) -> str:
     return f"{text[: _LONGEST_NAME - 9]}-{digest(list(overrides))[:8]}"
 
 
+def job_folder(sweep_dir: Path, names: Sequence[str], overrides: Sequence[str]) -> Path:
+    """Return a job's folder; where another line's job has the name, a fingerprint is added.
+
+    Args:
+        sweep_dir: Folder of the sweep.
+        names: The overrides in which the line's jobs differ.
+        overrides: All of the job's overrides.
+    """
+    folder = sweep_dir / job_name(names)
+    before = _overrides(folder)
+    if before is None or before == sorted(overrides):
+        return folder
+    return folder.with_name(f"{folder.name}-{digest(sorted(overrides))[:8]}")
+
+
 def _varying(job_overrides: Sequence[Sequence[str]]) -> set[str]:
     """Return the overrides in which the jobs differ, and none that all share."""
     shared = set(job_overrides[0]).intersection(*map(set, job_overrides))
@@ -119,10 +135,13 @@ def _varying(job_overrides: Sequence[Sequence[str]]) -> set[str]:
 
 
 def _finished(folder: Path, overrides: list[str]) -> bool:
-    before = folder / ".hydra" / "overrides.yaml"
-    if not (folder / "result.json").is_file() or not before.is_file():
-        return False
-    return sorted(OmegaConf.load(before)) == sorted(overrides)
+    return (folder / "result.json").is_file() and _overrides(folder) == sorted(overrides)
+
+
+def _overrides(folder: Path) -> list[str] | None:
+    """Return what was typed for a folder's job, None if it has none."""
+    file = folder / ".hydra" / "overrides.yaml"
+    return sorted(map(str, OmegaConf.load(file))) if file.is_file() else None
 
 
 def _score(folder: Path) -> float | None:
