@@ -43,6 +43,25 @@ CONFIGURATION = {
     "metric of another kind": ("task.metrics=[pearson]", "pearson is not defined for classif"),
     "more layers than the teacher": ("student.num_layers=9", "the teacher has 4 layers"),
     "layer that is not there": ("student.select=[0,9]", "student.select=[0, 9]: 2 layers between"),
+    "distilbert's layers": (
+        "student.select=distilbert",
+        "here it would be 2 of 4; use",
+    ),
+    "width between heads": (
+        "student.hidden_size=20",
+        "student.hidden_size=20: heads keep",
+    ),
+    "more units": ("student.intermediate_size=99", "student.intermediate_size=99: the teacher has"),
+    "no rows to weigh": ("student.importance_rows=0", "student.importance_rows=0: at least 1"),
+    "another architecture": (
+        "student.architecture=gpt2",
+        "student.architecture=gpt2: weights",
+    ),
+    "ensemble of none": ("teacher=ensemble teacher.models=[]", "needs at least one model"),
+    "ensemble's weights": (
+        "teacher=ensemble teacher.models=[./a] teacher.weights=[]",
+        "one for each",
+    ),
     "no layers": ("student.num_layers=0", "student.num_layers=0: at least 1"),
     "rows longer than the model": ("task.max_length=512", "takes at most 64 tokens"),
     "missing data file": ("task.train_file=nowhere.csv", "nowhere.csv: there is no such file"),
@@ -210,9 +229,15 @@ def test_teacher_with_other_labels(refused: Callable[..., str]) -> None:
     assert "it answers 2 labels, the task reviews has 3" in said
 
 
-def test_teacher_with_labels_in_another_order(refused: Callable[..., str]) -> None:
-    said = refused("task.labels=[positive,negative]")
-    assert "its labels are negative, positive, the task's are positive, negative" in said
+def test_teacher_with_labels_of_other_names(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    said = refused("teacher.model=./teacher")
+    assert "its labels are bad, good, the task's are negative, positive" in said
 
 
 def test_student_with_another_tokeniser(

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from distill_lab.errors import ConfigError, ModelError
+from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
 
@@ -63,7 +64,8 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
 def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
     """Load a model with a head for the problem, in float32 whatever precision is stored.
 
-    A head that the checkpoint lacks is drawn from torch's random state.
+    A head that the checkpoint lacks is drawn from torch's random state; one that has the problem's
+    labels in another order, told by their names, is put in order.
 
     Args:
         name: Folder or hub name.
@@ -73,7 +75,7 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
     Raises:
         ModelError: If there are no weights, or they are not those of the architecture.
     """
-    _check_name(name, key)
+    stored = load_config(name, key)
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name,
@@ -94,7 +96,16 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
             f" or has them in another shape (such as {absent[0]}); it is damaged or of another"
             " architecture"
         )
+    if has_head(stored):
+        order = label_order(label_names(stored), problem.labels)
+        if order is not None and order != sorted(order):
+            reorder_head(model, order, f"{key}={name}")
     return model  # type: ignore[no-any-return]
+
+
+def has_head(config: PretrainedConfig) -> bool:
+    """Whether a checkpoint is that of a classifier, rather than of an encoder alone."""
+    return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
 
 
 def new_classifier(

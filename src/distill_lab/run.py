@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from distill_lab.baseline import train_baseline
 from distill_lab.config import Config, build, check
 from distill_lab.evaluation import answers, score
+from distill_lab.guards import check_alignment
 from distill_lab.lab import Lab
 from distill_lab.loggers import logged, report, title
 from distill_lab.model_card import save_student
@@ -29,7 +30,7 @@ from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
 from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
-from distill_lab.teachers import FineTuned, Live
+from distill_lab.teachers import Source, Teacher
 from distill_lab.training import Budget, check_budget, device_for, fit
 from distill_lab.types import Fit, Trained
 
@@ -41,7 +42,7 @@ class _Parts:
     """What the configuration names, built; their values have been looked at."""
 
     task: TextTask
-    teacher: FineTuned
+    teacher: Teacher
     student: Student
     objective: Objective
     optim: AdamW
@@ -71,14 +72,14 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
 
     data = _data(parts, config.seed)
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
-        teacher = parts.teacher.prepare(parts.task, data, lab)
+        teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
         student = _student(parts, teacher, data, config.seed)
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
         models["student"] = _distil(parts, student, teacher, data, lab, loggers)
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
-        result = _result(config, provenance, parts.task, data, teacher.name, models)
+        result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
         save_student(out_dir / "student", student, data.tokenizer, result)
         write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
         report(loggers, result)
@@ -92,13 +93,18 @@ def _data(parts: _Parts, seed: int) -> Data:
     log.info("task: %s, %s", parts.task.name, splits.describe())
     data = parts.task.encode(splits, parts.teacher.tokenizer(splits, parts.task.max_length))
     teacher = parts.teacher.check(parts.task, data)
+    own = parts.student.tokenizer()
+    if own is not None:
+        data = parts.task.encode(splits, own).beside(data)
     student = parts.student.check(teacher, data)
     pl.seed_everything(seed, verbose=False)  # for projections
     parts.objective.prepare(Fit(parts.task.problem, student, teacher))
+    parts.teacher.check_needs(parts.objective.needs)
+    check_alignment(parts.objective.needs, data)
     return data
 
 
-def _student(parts: _Parts, teacher: Live, data: Data, seed: int) -> PreTrainedModel:
+def _student(parts: _Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
     pl.seed_everything(seed, verbose=False)
     student: PreTrainedModel = parts.student.build(teacher, data, parts.task.problem)
     student.requires_grad_(True)
@@ -108,7 +114,12 @@ def _student(parts: _Parts, teacher: Live, data: Data, seed: int) -> PreTrainedM
 
 
 def _distil(
-    parts: _Parts, student: PreTrainedModel, teacher: Live, data: Data, lab: Lab, loggers: list[Any]
+    parts: _Parts,
+    student: PreTrainedModel,
+    teacher: Source,
+    data: Data,
+    lab: Lab,
+    loggers: list[Any],
 ) -> Trained:
     module = Distillation(student, teacher, parts.objective, parts.task, parts.optim)
     cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)

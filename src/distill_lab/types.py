@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -40,6 +40,8 @@ class Batch:
         ids: Stable row ids, int64 `[batch]`.
         inputs: What the models are called with, each `[batch, length]`.
         labels: int64 class ids or float32 targets, `[batch]`.
+        teacher_inputs: What the teacher is called with, where its tokeniser is another; `[batch,
+            length]` of its own length.
         per_step: Mean number of units of the batches that make up one optimizer step, by unit;
             empty where a step is one batch.
     """
@@ -47,6 +49,7 @@ class Batch:
     ids: Tensor
     inputs: dict[str, Tensor]
     labels: Tensor
+    teacher_inputs: dict[str, Tensor] = field(default_factory=dict)
     per_step: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -56,6 +59,10 @@ class Batch:
     def mask(self) -> Tensor:
         """1 for tokens, 0 for padding, `[batch, length]`."""
         return self.inputs["attention_mask"]
+
+    def for_teacher(self) -> Batch:
+        """Return the rows as the teacher reads them."""
+        return replace(self, inputs=self.teacher_inputs) if self.teacher_inputs else self
 
     def count(self, unit: Unit) -> int:
         """Return how many units the batch has."""

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from distill_lab.errors import ConfigError
-from distill_lab.students.layers import select_layers, stack_name, take_layers
+from distill_lab.results import Result
+from distill_lab.students.layers import select_layers, take_layers
+from distill_lab.students.stack import stack_name
+from tests.stacks import SIZES, stack
 
-SIZES = {
-    "bert": {},
-    "roberta": {},
-    "electra": {"embedding_size": 16},
-    "megatron-bert": {},
-    "distilbert": {"n_layers": 4, "dim": 16, "n_heads": 2, "hidden_dim": 32},
-    "gpt2": {"n_layer": 4, "n_embd": 16, "n_head": 2, "pad_token_id": 0},
-    "llama": {"num_key_value_heads": 2, "pad_token_id": 0},
-    "modernbert": {"pad_token_id": 0},
-}
-COMMON = {
-    "num_hidden_layers": 4,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 50,
-    "max_position_embeddings": 32,
-}
 LISTS = {
     "bert": "bert.encoder.layer",
     "distilbert": "distilbert.transformer.layer",
@@ -35,18 +21,9 @@ LISTS = {
 }
 
 
-def teacher(kind: str) -> PreTrainedModel:
-    own = kind in ("distilbert", "gpt2")
-    sizes = {**({"vocab_size": 50} if own else COMMON), **SIZES[kind]}
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, num_labels=3, **sizes)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-    return model.eval()
-
-
 @pytest.mark.parametrize("kind", SIZES)
 def test_all_layers_give_the_teacher_itself(kind: str) -> None:
-    model = teacher(kind)
+    model = stack(kind)
     student = take_layers(model, range(4)).eval()
     tokens = torch.randint(1, 50, (2, 9))
     with torch.no_grad():
@@ -55,7 +32,7 @@ def test_all_layers_give_the_teacher_itself(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in SIZES if kind != "modernbert"])
 def test_chosen_layers_are_copied_in_order(kind: str) -> None:
-    model = teacher(kind)
+    model = stack(kind)
     student = take_layers(model, [1, 3])
     assert student.config.num_hidden_layers == 2 and model.config.num_hidden_layers == 4
     ours, theirs = (m.get_submodule(stack_name(m)) for m in (student, model))
@@ -67,7 +44,7 @@ def test_chosen_layers_are_copied_in_order(kind: str) -> None:
 
 
 def test_modernbert_layers_change_place_without_their_norm() -> None:
-    model = teacher("modernbert")
+    model = stack("modernbert")
     last = take_layers(model, [2, 3])
     inner, outer = last.model.layers, model.model.layers
     assert "attn_norm.weight" not in inner[0].state_dict()
@@ -78,14 +55,14 @@ def test_modernbert_layers_change_place_without_their_norm() -> None:
 
 
 def test_layers_that_are_not_alike_are_refused() -> None:
-    model = teacher("bert")
+    model = stack("bert")
     model.bert.encoder.layer[1].register_parameter("extra", torch.nn.Parameter(torch.ones(1)))
     with pytest.raises(ConfigError, match="are not alike"):
         take_layers(model, [1, 2])
 
 
 def test_the_student_shares_no_memory_with_the_teacher() -> None:
-    model = teacher("bert")
+    model = stack("bert")
     student = take_layers(model, [0])
     with torch.no_grad():
         for parameter in student.parameters():
@@ -95,13 +72,14 @@ def test_the_student_shares_no_memory_with_the_teacher() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), LISTS.items())
 def test_the_stack_is_found(kind: str, name: str) -> None:
-    assert stack_name(teacher(kind)) == name
+    assert stack_name(stack(kind)) == name
 
 
 @pytest.mark.parametrize(
     ("total", "keep", "select", "expected"),
     [
         (12, 6, "uniform", [0, 2, 4, 7, 9, 11]),
+        (12, 6, "distilbert", [0, 2, 4, 7, 9, 11]),
         (12, 4, "uniform", [0, 4, 7, 11]),
         (6, 3, "uniform", [0, 2, 5]),
         (12, 12, "uniform", list(range(12))),
@@ -115,7 +93,21 @@ def test_selection(total: int, keep: int, select: str, expected: list[int]) -> N
     assert select_layers(total, keep, select) == expected  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("keep", "select"), [(13, "uniform"), (2, [0, 12]), (2, [0, 1, 2])])
+@pytest.mark.parametrize(
+    ("keep", "select"),
+    [(13, "uniform"), (2, [0, 12]), (2, [0, 1, 2]), (4, "distilbert"), (0, "first")],
+)
 def test_what_the_teacher_has_not_is_refused(keep: int, select: str) -> None:
     with pytest.raises(ConfigError):
         select_layers(12, keep, select)  # type: ignore[arg-type]
+
+
+def test_the_control_takes_nothing_of_the_teacher(lab: Callable[..., Result]) -> None:
+    """Neither embeddings nor layers nor head; the network is the same, the seed draws it."""
+    taken = lab("student.select=first", "trainer.max_steps=1", out="taken")
+    drawn = lab("student.select=random", "trainer.max_steps=1", out="drawn")
+    other = lab("student.select=random", "trainer.max_steps=1", "seed=2", out="other")
+    assert taken.parameters("student") == drawn.parameters("student")
+    assert drawn.metrics["student"]["accuracy"] < taken.metrics["student"]["accuracy"] - 0.1
+    assert drawn.fingerprints["student"] != other.fingerprints["student"]
+    assert drawn.config["student"]["select"] == "random"

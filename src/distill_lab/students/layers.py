@@ -1,25 +1,29 @@
-"""A student made of some of the teacher's layers."""
+"""A student made of the teacher: some of its layers, or narrower, or under another name."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
 from distill_lab.students.base import Student
+from distill_lab.students.importance import most_important
+from distill_lab.students.narrow import Sizes, cut, narrowed
+from distill_lab.students.stack import keep_layers, stack_name, with_layers
+from distill_lab.students.translate import translate, translated
 from distill_lab.tasks import Data
-from distill_lab.teachers import Live
+from distill_lab.teachers import Source
 from distill_lab.types import Problem
 
 log = logging.getLogger(__name__)
-Selection = Literal["uniform", "first", "last"]
+Selection = Literal["uniform", "distilbert", "first", "last", "random"]
+_DISTILBERT = [0, 2, 4, 7, 9, 11]
 
 
 def select_layers(total: int, keep: int, select: Selection | Sequence[int]) -> list[int]:
@@ -29,7 +33,8 @@ def select_layers(total: int, keep: int, select: Selection | Sequence[int]) -> l
         total: Layers of the teacher.
         keep: Layers of the student.
         select: "uniform" spreads them evenly from the first to the last (6 of 12 gives 0, 2, 4,
-            7, 9, 11, as DistilBERT), "first", "last", or the layers themselves.
+            7, 9, 11), "distilbert" is exactly that choice (Sanh et al. 2019), "first", "last", the
+            layers themselves, or "random", which takes none and whose places are those of "first".
 
     Raises:
         ConfigError: If the teacher has not these layers.
@@ -44,7 +49,14 @@ def select_layers(total: int, keep: int, select: Selection | Sequence[int]) -> l
         raise ConfigError(
             f"student.num_layers={keep}: the teacher has {total} layers; take 1 to {total}"
         )
-    if select == "first":
+    if select == "distilbert":
+        if (keep, total) != (6, 12):
+            raise ConfigError(
+                "student.select=distilbert: stands for 6 of 12 layers, here it would be"
+                f" {keep} of {total}; use student.select=uniform, which spreads any number"
+            )
+        return list(_DISTILBERT)
+    if select in ("first", "random"):
         return list(range(keep))
     if select == "last" or keep == 1:
         return list(range(total - keep, total))
@@ -52,36 +64,86 @@ def select_layers(total: int, keep: int, select: Selection | Sequence[int]) -> l
 
 
 class Layers(Student):
-    """The teacher's embeddings, some of its layers, and its head.
+    """The teacher's embeddings, some of its layers, and its head; narrower where sizes are given.
 
     Args:
         num_layers: How many layers the student has.
-        select: Which of the teacher's: "uniform", "first", "last", or a list counted from 0.
+        select: Which of the teacher's: "uniform", "distilbert", "first", "last", or a list counted
+            from 0. "random" is the control: the same network with nothing of the teacher's weights.
+        hidden_size: Width of the student, a multiple of the width of the teacher's heads; the heads
+            and dimensions that matter most are kept (see `importance.most_important`).
+        intermediate_size: Feed-forward units of a layer; those that matter most are kept.
+        importance_rows: Training rows from which importance is taken.
+        architecture: "bert", "distilbert" or "roberta" turns an encoder of that family into
+            another, with a new head; None keeps the teacher's.
 
     Raises:
-        ConfigError: If the number is not positive.
+        ConfigError: If a number is not positive.
     """
 
-    def __init__(self, *, num_layers: int, select: Selection | Sequence[int] = "uniform") -> None:
+    def __init__(
+        self,
+        *,
+        num_layers: int,
+        select: Selection | Sequence[int] = "uniform",
+        hidden_size: int | None = None,
+        intermediate_size: int | None = None,
+        importance_rows: int = 256,
+        architecture: str | None = None,
+    ) -> None:
         if num_layers < 1:
             raise ConfigError(f"student.num_layers={num_layers}: at least 1 layer is needed")
+        if importance_rows < 1:
+            raise ConfigError(f"student.importance_rows={importance_rows}: at least 1 is needed")
         self.num_layers = num_layers
         self.select = select
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.importance_rows = importance_rows
+        self.architecture = architecture
 
     def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
-        """Refuse layers that the teacher has not; return the student's configuration.
+        """Refuse what the teacher has not; return the student's configuration.
 
         Raises:
-            ConfigError: If the teacher has too few.
+            ConfigError: If the teacher has too few layers, or sizes or names do not fit.
         """
-        chosen = select_layers(teacher.num_hidden_layers, self.num_layers, self.select)
-        return with_layers(teacher, chosen)
+        config = with_layers(self._narrowed(teacher), self._chosen(teacher))
+        return self._translated(config, teacher)
 
-    def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
+    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student, in float32, with copies of the teacher's weights."""
-        total = teacher.model.config.num_hidden_layers
-        chosen = select_layers(total, self.num_layers, self.select)
-        return take_layers(teacher.model, chosen)
+        model = teacher.model
+        chosen, narrow = self._chosen(model.config), self._narrowed(model.config)
+        config = self._translated(with_layers(narrow, chosen), model.config)
+        student: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+        if self.select == "random":
+            return student
+        state: Mapping[str, Tensor] = model.state_dict()
+        if Sizes.changes(model.config, narrow):
+            log.info("student: what matters most, from %d rows", self.importance_rows)
+            kept = most_important(model, data.train, self.importance_rows, Sizes.of(narrow))
+            with torch.device("meta"):
+                whole = AutoModelForSequenceClassification.from_config(narrow)
+            state = cut(model, state, whole.state_dict(), kept)
+        state = keep_layers(state, stack_name(model), chosen)
+        if config.model_type != model.config.model_type:
+            state = translate(model, state, student)
+        _load(student, state, new_head=config.model_type != model.config.model_type)
+        return student
+
+    def _chosen(self, teacher: PretrainedConfig) -> list[int]:
+        return select_layers(teacher.num_hidden_layers, self.num_layers, self.select)
+
+    def _narrowed(self, teacher: PretrainedConfig) -> PretrainedConfig:
+        if self.hidden_size is None and self.intermediate_size is None:
+            return teacher
+        return narrowed(teacher, self.hidden_size, self.intermediate_size)
+
+    def _translated(self, config: PretrainedConfig, teacher: PretrainedConfig) -> PretrainedConfig:
+        if self.architecture in (None, teacher.model_type):
+            return config
+        return translated(config, str(self.architecture))
 
 
 def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
@@ -94,40 +156,22 @@ def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
     Raises:
         ConfigError: If the stack of layers cannot be found, or its layers are not alike.
     """
-    prefix = stack_name(teacher)
     config = with_layers(teacher.config, layers)
     student: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-    new = {old: position for position, old in enumerate(layers)}
-    pattern = re.compile(rf"^{re.escape(prefix)}\.(\d+)\.")
-    state = {}
-    for name, value in teacher.state_dict().items():
-        match = pattern.match(name)
-        if match is None:
-            state[name] = value
-        elif int(match[1]) in new:
-            state[f"{prefix}.{new[int(match[1])]}.{name[match.end() :]}"] = value
-    _load(student, state)
+    _load(student, keep_layers(teacher.state_dict(), stack_name(teacher), layers))
     return student
 
 
-def with_layers(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedConfig:
-    """Return a copy of a configuration for a model that keeps only these layers."""
-    config = copy.deepcopy(config)
-    config.num_hidden_layers = len(layers)
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        config.layer_types = [kinds[layer] for layer in layers]
-    return config
-
-
-def _load(student: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+def _load(student: PreTrainedModel, state: Mapping[str, Tensor], new_head: bool = False) -> None:
     """Load weights; a norm may be left out or keep its start where a layer has changed place.
 
     ModernBERT's first layer, for one, has no norm of its own before attention: the embeddings' norm
     stands there.
     """
     missing, unexpected = student.load_state_dict(state, strict=False)
-    odd = [*missing, *unexpected]
+    base = f"{student.base_model_prefix}."
+    head = [n for n in missing if ".pooler." in n or not n.startswith(base)] if new_head else []
+    odd = [name for name in (*missing, *unexpected) if name not in head]
     if any("norm." not in name.lower() for name in odd):
         raise ConfigError(
             f"student.select: the layers of {type(student).__name__} are not alike ({odd[0]});"
@@ -135,24 +179,3 @@ def _load(student: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
         )
     if odd:
         log.info("student: %s does not fit its new place and is left out or new", ", ".join(odd))
-
-
-def stack_name(model: PreTrainedModel) -> str:
-    """Return the dotted name of the list that holds a transformer's layers.
-
-    Raises:
-        ConfigError: If there is none, or more than one.
-    """
-    total = model.config.num_hidden_layers
-    stacks = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == total
-    ]
-    outermost = [name for name in stacks if not any(name.startswith(f"{s}.") for s in stacks)]
-    if len(outermost) != 1:
-        raise ConfigError(
-            f"student: {type(model).__name__} has no single stack of {total} layers to take from;"
-            " use student=scratch or student=pretrained"
-        )
-    return str(outermost[0])

@@ -12,7 +12,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.models import new_classifier
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
-from distill_lab.teachers import Live
+from distill_lab.teachers import Source
 from distill_lab.types import Problem
 
 
@@ -43,7 +43,7 @@ class Scratch(Student):
             config: PretrainedConfig = self._new(data, problem).config
         return config
 
-    def build(self, teacher: Live, data: Data, problem: Problem) -> PreTrainedModel:
+    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student, drawn from torch's random state."""
         return self._new(data, problem)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -28,9 +28,10 @@ class Data:
         train: What is trained on.
         selection: Chooses epoch, T and λ.
         evaluation: Sets that are only reported, the main one first.
-        tokenizer: Shared by teacher and students.
+        tokenizer: What turned the rows into tokens.
         fingerprints: Of the rows of each split and of the tokeniser.
         max_length: Tokens at which rows are cut.
+        for_teacher: The same rows as the teacher reads them, where its tokeniser is another.
     """
 
     train: TokenRows
@@ -39,6 +40,11 @@ class Data:
     tokenizer: PreTrainedTokenizerBase
     fingerprints: Mapping[str, str]
     max_length: int
+    for_teacher: Data | None = None
+
+    def beside(self, for_teacher: Data) -> Data:
+        """Return these rows with what the teacher reads of them."""
+        return replace(self, train=self.train.beside(for_teacher.train), for_teacher=for_teacher)
 
     @property
     def fingerprint(self) -> str:
@@ -114,7 +120,7 @@ class TextTask(ABC):
 
         Args:
             splits: From `load`.
-            tokenizer: The teacher's.
+            tokenizer: The teacher's, or the student's own.
         """
         parts = {"train": splits.train, "selection": splits.selection, **splits.evaluation}
         encoded = {name: encode(rows, tokenizer, self.max_length) for name, rows in parts.items()}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +29,7 @@ class TokenRows(Dataset[Batch]):
             tokens one after another, int32 `[tokens]`.
         offsets: Where each row begins, int64 `[rows + 1]`.
         padding: Value that fills each column beyond a row's end.
+        for_teacher: The same rows as the teacher reads them, where its tokeniser is another.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class TokenRows(Dataset[Batch]):
         columns: dict[str, npt.NDArray[np.int32]],
         offsets: npt.NDArray[np.int64],
         padding: dict[str, int],
+        for_teacher: TokenRows | None = None,
     ) -> None:
         self.ids = ids
         self.labels = labels
         self.columns = columns
         self.offsets = offsets
         self.padding = padding
+        self.for_teacher = for_teacher
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,8 +59,26 @@ class TokenRows(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
+    def beside(self, for_teacher: TokenRows) -> TokenRows:
+        """Return these rows with what the teacher reads of them."""
+        return TokenRows(
+            self.ids, self.labels, self.columns, self.offsets, self.padding, for_teacher
+        )
+
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return the rows at these positions as one batch, padded to its longest."""
+        teacher = {} if self.for_teacher is None else self.for_teacher.padded(positions)
+        where = np.asarray(positions)
+        return Batch(
+            torch.from_numpy(self.ids[where]),
+            self.padded(positions),
+            torch.from_numpy(self.labels[where]),
+            teacher,
+            getattr(positions, "per_step", {}),
+        )
+
+    def padded(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        """Return the models' inputs for these rows, padded to the longest."""
         where = np.asarray(positions)
         starts, ends = self.offsets[where], self.offsets[where + 1]
         mask = np.arange((ends - starts).max())[None, :] < (ends - starts)[:, None]
@@ -67,12 +89,7 @@ class TokenRows(Dataset[Batch]):
             padded[mask] = values[source]
             inputs[name] = torch.from_numpy(padded)
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
-        return Batch(
-            torch.from_numpy(self.ids[where]),
-            inputs,
-            torch.from_numpy(self.labels[where]),
-            getattr(positions, "per_step", {}),
-        )
+        return inputs
 
 
 def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenRows:

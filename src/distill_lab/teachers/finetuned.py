@@ -18,8 +18,10 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.evaluation import answers, score
+from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
+    has_head,
     load_classifier,
     load_config,
     load_tokenizer,
@@ -33,7 +35,7 @@ from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
-from distill_lab.teachers.guards import check_fits, check_labels
+from distill_lab.teachers.base import Teacher
 from distill_lab.teachers.live import Live
 from distill_lab.training import fit
 from distill_lab.types import Scores
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a teacher changes
 
 
-class FineTuned:
+class FineTuned(Teacher):
     """A teacher fine-tuned on the task, by others or by the lab.
 
     Args:
@@ -118,10 +120,10 @@ class FineTuned:
             with torch.device("meta"):
                 return self._new(task, data).config
         config = load_config(self.model, "teacher.model")
-        check_fits(config, data, self.model)
+        check_fits(config, data, "teacher.model", self.model)
         if Path(self.model).is_dir():
             weight_files(Path(self.model), "teacher.model")
-        if self._is_finetuned(config):
+        if self.is_finetuned():
             check_labels(config, task, self.model)
         return config
 
@@ -131,7 +133,7 @@ class FineTuned:
         Raises:
             ModelError: If its weights cannot be loaded, or it is near chance.
         """
-        if self.model is not None and self._is_finetuned(load_config(self.model, "teacher.model")):
+        if self.model is not None and self.is_finetuned():
             path, training = self.model, CostDict()
         else:
             path, training = self._from_store(task, data, lab)
@@ -149,11 +151,11 @@ class FineTuned:
         layers, width = (self.scratch.get(k) for k in ("num_hidden_layers", "hidden_size"))
         return f"{self.scratch['model_type']} {layers} x {width}"
 
-    def _is_finetuned(self, config: PretrainedConfig) -> bool:
-        if self.finetune is not None:
-            return not self.finetune
-        names = config.architectures or []
-        return any(name.endswith("ForSequenceClassification") for name in names)
+    def is_finetuned(self) -> bool:
+        """Whether the model is taken as it is."""
+        if self.model is None or self.finetune is not None:
+            return self.model is not None and not self.finetune
+        return has_head(load_config(self.model, "teacher.model"))
 
     def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
         optim = AdamW(lr=self.lr, batch_size=self.batch_size)
@@ -198,7 +200,12 @@ class FineTuned:
     def _scores(
         self, model: PreTrainedModel, fingerprint: str, task: TextTask, data: Data, lab: Lab
     ) -> Scores:
-        ingredients = {"format": _FORMAT, "teacher": fingerprint, "data": data.fingerprint}
+        ingredients = {
+            "format": _FORMAT,
+            "teacher": fingerprint,
+            "labels": list(task.problem.labels),
+            "data": data.fingerprint,
+        }
 
         def make(folder: Path) -> None:
             save_file(answers(model, data, lab.device, "teacher"), folder / "logits.safetensors")

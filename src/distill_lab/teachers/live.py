@@ -49,4 +49,4 @@ class Live:
         if self.model.device != device:
             self.model.to(device)  # type: ignore[arg-type]
         with torch.no_grad():
-            return forward(self.model, batch, wanted)
+            return forward(self.model, batch.for_teacher(), wanted)

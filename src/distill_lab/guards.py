@@ -1,0 +1,147 @@
+"""Models that do not fit a task or each other, refused before anything is trained."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+
+from distill_lab.errors import ConfigError, ModelError
+from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.tokens import tokenizer_fingerprint
+from distill_lab.types import Needs, Wanted
+
+_PROBE = "Café ÉCOLE, don't\tstop -- 1,000.5 naïve ﬁne!"
+
+
+def check_fits(config: PretrainedConfig, data: Data, key: str, name: str) -> None:
+    """Refuse a model whose embeddings are too few or too short for the rows.
+
+    Args:
+        config: The model's configuration.
+        data: The encoded rows.
+        key: Configuration key that gave the model, for the error.
+        name: Folder or hub name, for the error.
+
+    Raises:
+        UsageError: If its vocabulary or its longest input is too small.
+    """
+    vocabulary = getattr(config, "vocab_size", None)
+    if vocabulary is not None and len(data.tokenizer) > vocabulary:
+        raise ModelError(
+            f"{key}={name}: its tokeniser has {len(data.tokenizer)} tokens, its embeddings"
+            f" only {vocabulary}; the folder mixes two models"
+        )
+    longest = longest_input(config, data.max_length)
+    if longest is not None and data.max_length > longest:
+        raise ConfigError(
+            f"task.max_length={data.max_length}: {key}={name} takes at most {longest} tokens"
+        )
+
+
+def longest_input(config: PretrainedConfig, asked: int) -> int | None:
+    """Return how many tokens a model takes, None where it names no bound.
+
+    RoBERTa and its kin count positions from the padding id on, so that some of them are never used;
+    the network tells, and is looked at, without weights, where it matters.
+
+    Args:
+        config: The model's configuration.
+        asked: Length that is asked for.
+    """
+    longest: int | None = getattr(config, "max_position_embeddings", None)
+    if longest is None or asked < longest - 8 or asked > longest:
+        return longest
+    with torch.device("meta"):
+        network = AutoModel.from_config(config)
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings"):
+            skipped = getattr(module, "padding_idx", None)
+            return longest if skipped is None else longest - int(skipped) - 1
+    return longest
+
+
+def check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
+    """Refuse a fine-tuned teacher that answers another set of labels than the task's.
+
+    The same labels in another order are put right when the model is loaded.
+
+    Args:
+        config: The teacher's configuration.
+        task: Names the labels.
+        name: Folder or hub name, for the error.
+
+    Raises:
+        ModelError: If their number or names differ, or the configuration contradicts itself.
+    """
+    wanted = task.problem.labels
+    remedy = "give an encoder, or fine-tune it anew with teacher.finetune=true"
+    if config.num_labels != len(wanted):
+        raise ModelError(
+            f"teacher.model={name}: it answers {config.num_labels} labels, the task {task.name} has"
+            f" {len(wanted)}; {remedy}"
+        )
+    names = label_names(config)
+    if len(wanted) == 1 or is_generic(names):
+        return
+    if contradicts_itself(config):
+        raise ModelError(
+            f"teacher.model={name}: id2label and label2id of its config.json contradict each"
+            f" other, so nobody knows which answer is which; mend the file, or {remedy}"
+        )
+    if label_order(names, wanted) is None:
+        raise ModelError(
+            f"teacher.model={name}: its labels are {', '.join(names)}, the task's are"
+            f" {', '.join(wanted)}, and the names do not tell which is which; {remedy}"
+        )
+
+
+def check_same_tokenizer(
+    teacher: PreTrainedTokenizerBase,
+    other: PreTrainedTokenizerBase,
+    where: str,
+    remedy: str,
+) -> None:
+    """Refuse a model whose token ids mean something else than the teacher's.
+
+    Args:
+        teacher: The teacher's tokeniser.
+        other: The model's.
+        where: Key and value that named the model.
+        remedy: What to do instead.
+
+    Raises:
+        ModelError: If vocabulary or cutting differ.
+    """
+    ours, theirs = teacher.get_vocab(), other.get_vocab()
+    if ours != theirs:
+        differ = sum(theirs.get(token) != index for token, index in ours.items())
+        raise ModelError(
+            f"{where}: its tokeniser is not the teacher's ({len(theirs)} tokens against"
+            f" {len(ours)}, of which {differ} differ); {remedy}"
+        )
+    if tokenizer_fingerprint(teacher) == tokenizer_fingerprint(other):
+        return
+    if teacher(_PROBE)["input_ids"] != other(_PROBE)["input_ids"]:
+        raise ModelError(
+            f"{where}: its tokeniser has the teacher's vocabulary but cuts text otherwise"
+            f" (case or accents); {remedy}"
+        )
+
+
+def check_alignment(needs: Needs, data: Data) -> None:
+    """Refuse to compare token with token where each model has its own tokens.
+
+    Args:
+        needs: What the objective asks for.
+        data: The rows as the student reads them.
+
+    Raises:
+        ConfigError: If it looks inside and the tokenisers differ.
+    """
+    if data.for_teacher is not None and needs.teacher != Wanted():
+        raise ConfigError(
+            "student.own_tokenizer=true: the objective compares the models token by token, and each"
+            " has its own tokens; use an objective on logits, such as hinton, or a student with the"
+            " teacher's tokeniser"
+        )

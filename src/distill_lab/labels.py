@@ -1,0 +1,93 @@
+"""Which answer of a classifier is which label: orders told by name, heads put in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from distill_lab.errors import ModelError
+
+
+def label_names(config: PretrainedConfig) -> list[str]:
+    """Return a model's label names in the order of its logits."""
+    return [str(label) for _, label in sorted((config.id2label or {}).items())]
+
+
+def is_generic(names: Sequence[str]) -> bool:
+    """Whether names say nothing (LABEL_0, 1), so that the order must be taken as it is."""
+    return all(re.fullmatch(r"(label_?)?\d+", name.strip().lower()) for name in names)
+
+
+def contradicts_itself(config: PretrainedConfig) -> bool:
+    """Whether a configuration's two tables of labels say different things."""
+    forth, back = config.id2label or {}, config.label2id or {}
+    return any(int(back.get(label, index)) != int(index) for index, label in forth.items())
+
+
+def label_order(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+    """Return where each wanted label stands among a model's.
+
+    Case, spaces, hyphens and underscores do not matter.
+
+    Args:
+        names: The model's labels, in the order of its logits.
+        wanted: The task's labels, in the order of their ids.
+
+    Returns:
+        Positions in `names`, or None where the names do not tell.
+    """
+    have = [_plain(name) for name in names]
+    ask = [_plain(name) for name in wanted]
+    if len(set(have)) != len(have) or sorted(have) != sorted(ask):
+        return None
+    return [have.index(name) for name in ask]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()
+
+
+def reorder_head(model: PreTrainedModel, order: Sequence[int], where: str) -> None:
+    """Let a classifier give its logits in another order.
+
+    The rows of its last linear layer change place, so that layers copied from it, and what is saved
+    of it, have the new order too. Checked on a row of tokens.
+
+    Args:
+        model: A classifier.
+        order: Logit i becomes the present logit `order[i]`.
+        where: Key and value that named the model, for the error.
+
+    Raises:
+        ModelError: If the model has no last linear layer that gives the logits.
+    """
+    before = _probe(model)
+    heads = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module.out_features == len(order)
+        and not name.startswith(f"{model.base_model_prefix}.")
+    ]
+    if heads:
+        with torch.no_grad():
+            for value in heads[-1].parameters():
+                value.copy_(value[list(order)].clone())
+    if not heads or not torch.allclose(_probe(model), before[:, list(order)], atol=1e-5):
+        raise ModelError(
+            f"{where}: it has the task's labels in another order, and {type(model).__name__} has no"
+            " last layer that could be re-ordered; fine-tune it anew with teacher.finetune=true"
+        )
+
+
+def _probe(model: PreTrainedModel) -> torch.Tensor:
+    training = model.training
+    tokens = torch.arange(1, 9, device=model.device)[None] % model.config.vocab_size
+    with torch.no_grad():
+        logits: torch.Tensor = model.eval()(tokens).logits.float()
+    model.train(training)
+    return logits

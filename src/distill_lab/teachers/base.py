@@ -1,0 +1,70 @@
+"""What a teacher is: first a recipe, then a source of signals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from distill_lab.lab import Lab
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.rows import Splits
+from distill_lab.types import Needs, TeacherSource, Trained
+
+
+class Source(TeacherSource, Protocol):
+    """A teacher that is ready: it gives signals, and a student may take layers of its network."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The network that students are made of."""
+        ...
+
+    def trained(self) -> Trained:
+        """Return the teacher as a model of the comparison."""
+        ...
+
+
+class Teacher(ABC):
+    """A recipe for a teacher, looked at before anything is trained."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What tables call the teacher."""
+
+    @abstractmethod
+    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+        """Return its tokeniser, trained on the rows where it has none yet.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+
+    @abstractmethod
+    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+        """Look at what can be known before anything is trained.
+
+        Returns:
+            The configuration of the network that students are made of.
+
+        Raises:
+            UsageError: If a model cannot be found, does not fit the data, or answers another set
+                of labels.
+        """
+
+    def check_needs(self, needs: Needs) -> None:  # noqa: B027 - most give everything
+        """Refuse an objective that asks for what the teacher cannot give.
+
+        Raises:
+            ConfigError: If it does.
+        """
+
+    @abstractmethod
+    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Source:
+        """Return the teacher, fine-tuned and scored, from the store where it is there.
+
+        Raises:
+            ModelError: If weights cannot be loaded, or it is near chance.
+        """

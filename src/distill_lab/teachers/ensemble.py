@@ -1,0 +1,201 @@
+"""Several teachers that answer as one."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from distill_lab.errors import ConfigError
+from distill_lab.evaluation import score
+from distill_lab.guards import check_same_tokenizer
+from distill_lab.lab import Lab
+from distill_lab.models import load_tokenizer
+from distill_lab.store import digest
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.rows import Splits
+from distill_lab.teachers.base import Teacher
+from distill_lab.teachers.finetuned import FineTuned
+from distill_lab.teachers.live import Live
+from distill_lab.types import Batch, Needs, Outputs, Scores, Trained, Wanted
+
+log = logging.getLogger(__name__)
+Average = Literal["probabilities", "logits"]
+
+
+def average_logits(logits: Sequence[Tensor], weights: Sequence[float], average: Average) -> Tensor:
+    """Return the logits of an ensemble's answer.
+
+    "probabilities" is the arithmetic mean of the members' distributions, "logits" their geometric
+    mean (Hinton et al. 2015, arXiv 1503.02531, section 2, names both). The arithmetic mean is taken
+    at T = 1, as the ensemble would answer, and then softened like any other teacher: so its answers
+    are raw logits that serve every temperature.
+
+    Args:
+        logits: Each member's, `[rows, labels]`; of a single label (regression) the mean is taken.
+        weights: One for each member, summing to 1.
+        average: "probabilities" or "logits".
+
+    Returns:
+        float32 `[rows, labels]`; of probabilities, their logarithms.
+    """
+    stacked = torch.stack([each.float() for each in logits])
+    shares = torch.tensor(weights, device=stacked.device)[:, None, None]
+    if average == "logits" or stacked.shape[-1] == 1:
+        return (shares * stacked).sum(dim=0)
+    return torch.logsumexp(stacked.log_softmax(dim=-1) + shares.log(), dim=0)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """An ensemble that is ready: its members are run for every batch.
+
+    Attributes:
+        members: The teachers; students are made of the first one's network.
+        weights: One for each, summing to 1.
+        average: How they are averaged, see `average_logits`.
+        scores: Metrics and logits of the ensemble on the evaluation sets.
+    """
+
+    members: Sequence[Live]
+    weights: Sequence[float]
+    average: Average
+    scores: Scores
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The first member's network."""
+        return self.members[0].model
+
+    def trained(self) -> Trained:
+        """Return the ensemble as a model of the comparison; what it took is that of all members."""
+        members = [member.trained() for member in self.members]
+        prints = [member.fingerprint for member in members]
+        fingerprint = digest([prints, list(self.weights), self.average])
+        return Trained(self.scores, _summed([member.cost for member in members]), fingerprint)
+
+    def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
+        """Return the averaged logits."""
+        logits = [member.signals(batch, Wanted()).logits for member in self.members]
+        return Outputs(average_logits(logits, self.weights, self.average))
+
+
+def _summed(costs: Sequence[Mapping[str, float | int | None]]) -> dict[str, float | int | None]:
+    given = [name for name in ("parameters", "seconds") if all(name in cost for cost in costs)]
+    return {name: sum(cost[name] or 0 for cost in costs) for name in given}
+
+
+class Ensemble(Teacher):
+    """Several teachers, each fine-tuned or found as one alone, whose answers are averaged.
+
+    Gives logits only: hidden states and attention of several networks have no mean that means
+    anything.
+
+    Args:
+        each: What all members share; its `model` is replaced, and a model that is named again gets
+            the next `seed`.
+        models: Folder or hub name of each member; null trains `each.scratch`.
+        weights: One for each member; None weighs them alike.
+        average: "probabilities" or "logits", see `average_logits`.
+
+    Raises:
+        ConfigError: If there is no member, or the weights do not belong to the members.
+    """
+
+    def __init__(
+        self,
+        *,
+        each: FineTuned,
+        models: Sequence[str | None],
+        weights: Sequence[float] | None = None,
+        average: Average = "probabilities",
+    ) -> None:
+        if not models:
+            raise ConfigError("teacher.models=[]: an ensemble needs at least one model")
+        weights = [1.0] * len(models) if weights is None else list(weights)
+        if len(weights) != len(models) or min(weights) < 0 or sum(weights) == 0:
+            raise ConfigError(
+                f"teacher.weights={weights}: one for each of the {len(models)} models, 0 or more,"
+                " not all 0"
+            )
+        self.weights = [weight / sum(weights) for weight in weights]
+        self.average: Average = average
+        self.members: list[FineTuned] = []
+        for position, model in enumerate(models):
+            member = copy.copy(each)
+            member.model = model
+            member.seed = each.seed + list(models[:position]).count(model)
+            self.members.append(member)
+
+    @property
+    def name(self) -> str:
+        """The members' names, those of a kind counted."""
+        counted = Counter(member.name for member in self.members)
+        return " + ".join(f"{n} x {name}" if n > 1 else name for name, n in counted.items())
+
+    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+        """Return the first member's tokeniser; all must have the same.
+
+        Raises:
+            ModelError: If one cannot be loaded, or differs.
+        """
+        own = self.members[0].tokenizer(splits, max_length)
+        for name in {m.model for m in self.members[1:]} - {self.members[0].model, None}:
+            assert name is not None
+            check_same_tokenizer(
+                own, load_tokenizer(name, "teacher.models"), f"teacher.models: {name}",
+                "take members with one vocabulary",
+            )  # fmt: skip
+        return own
+
+    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+        """Look at every member; return the configuration of the first.
+
+        Raises:
+            UsageError: If a member does not fit, or is the same model as another.
+        """
+        configs = [member.check(task, data) for member in self.members]
+        for member in self.members:
+            if member.seed > self.members[0].seed and member.is_finetuned():
+                raise ConfigError(
+                    f"teacher.models: {member.model} is there twice and already fine-tuned, so its"
+                    " answers are the same; name it once, with a weight"
+                )
+        return configs[0]
+
+    def check_needs(self, needs: Needs) -> None:
+        """Refuse an objective that looks inside.
+
+        Raises:
+            ConfigError: If it asks for more than logits.
+        """
+        if needs.teacher != Wanted():
+            raise ConfigError(
+                "teacher=ensemble: the objective asks for hidden states or attention, of which"
+                " several teachers have no mean; use an objective on logits, such as hinton"
+            )
+
+    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Averaged:
+        """Return the ensemble, each member fine-tuned and scored as one alone.
+
+        Raises:
+            ModelError: If a member's weights cannot be loaded, or it is near chance.
+        """
+        members = [member.prepare(task, data, lab) for member in self.members]
+        logits = {
+            part: average_logits(
+                [member.scores.logits[part] for member in members], self.weights, self.average
+            )
+            for part in data.evaluation
+        }
+        scores = score(task, data, logits)
+        reached = scores.metrics[task.metrics[0]]
+        log.info("teacher: %d together %.4f on the evaluation split", len(members), reached)
+        return Averaged(members, self.weights, self.average, scores)
