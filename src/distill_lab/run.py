@@ -146,6 +146,6 @@ def _result(
         metrics={name: model.scores.metrics for name, model in models.items()},
         cost={name: dict(model.cost) for name, model in models.items()},
         rows=data.sizes(),
-        fingerprints={**data.fingerprints, **{n: m.fingerprint for n, m in models.items()}},
+        fingerprints={**data.prints(), **{n: m.fingerprint for n, m in models.items()}},
         config=asdict(config),
     )

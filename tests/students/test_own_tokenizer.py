@@ -65,6 +65,7 @@ def test_a_student_with_its_own_tokeniser_is_distilled(
     assert result.metrics["teacher"] == alone.metrics["teacher"]
     assert result.metrics["student"]["accuracy"] > 0.8
     assert result.fingerprints["tokenizer"] != alone.fingerprints["tokenizer"]
+    assert result.fingerprints["teacher_tokenizer"] == alone.fingerprints["tokenizer"]
     table = pd.read_parquet(tmp_path / "run" / "predictions.parquet").head(15)
     classify = pipeline("text-classification", model=str(tmp_path / "run" / "student"))
     texts, cut = pd.read_csv(rows_file)["text"], {"truncation": True, "max_length": 32}

@@ -51,6 +51,15 @@ class Data:
         """16 digits that change with any row, the tokeniser or the length."""
         return digest([dict(self.fingerprints), self.max_length])
 
+    def prints(self) -> dict[str, str]:
+        """Return all fingerprints, that of the teacher's tokeniser too where it is another."""
+        if self.for_teacher is None:
+            return dict(self.fingerprints)
+        return {
+            **self.fingerprints,
+            "teacher_tokenizer": self.for_teacher.fingerprints["tokenizer"],
+        }
+
     def sizes(self) -> dict[str, int]:
         """Return the number of rows of every part."""
         parts = {"train": self.train, "selection": self.selection, **self.evaluation}
