@@ -150,9 +150,14 @@ def test_half_precision_is_close(case: Case) -> None:
 
 @EVERY
 @pytest.mark.parametrize("size", [1e4, -1e4])
-def test_certain_models_give_finite_numbers(case: Case, size: float) -> None:
+@pytest.mark.parametrize("certain", ["student", "teacher", "both"])
+def test_certain_models_give_finite_numbers(case: Case, certain: str, size: float) -> None:
+    """Whether the labels agree or not."""
     student, teacher, labels = draw()
-    student = torch.zeros_like(student).index_fill_(1, torch.tensor([0]), size).requires_grad_()
+    sure = torch.zeros_like(student).index_fill_(1, torch.tensor([0]), size)
+    student = (sure if certain != "teacher" else student).requires_grad_()
+    teacher = sure if certain != "student" else teacher
+    labels[:3] = 0
     loss = soft_part(case, student, teacher, labels)
     loss.backward()
     assert student.grad is not None

@@ -44,7 +44,7 @@ def _split(logs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     others = logs.masked_fill(target, float("-inf"))
     rest = torch.logsumexp(others, dim=-1)
     # A finite stand-in keeps 0 * inf out of value and gradient; the entry is masked later.
-    among = logs.masked_fill(target, 0.0) - rest[:, None]
+    among = (logs - rest[:, None]).masked_fill(target, 0.0)
     return logs[target], rest, among
 
 

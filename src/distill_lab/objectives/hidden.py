@@ -103,8 +103,7 @@ class Hidden(Objective):
         states = (tuple(sorted(set(side))) for side in zip(*self.pairs, strict=True))
         self.needs = Needs(*(Wanted(side) for side in states))
         width = fit.student.hidden_size, fit.teacher.hidden_size
-        if width[0] != width[1]:
-            self.projection = nn.Linear(*width)
+        self.projection = nn.Linear(*width) if width[0] != width[1] else nn.Identity()
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `hidden`."""

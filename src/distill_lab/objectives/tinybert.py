@@ -84,8 +84,9 @@ class TinyBERT(Objective):
         sides = zip(*self.hidden_pairs, strict=True), zip(*self.attention_pairs, strict=True)
         self.needs = Needs(*(Wanted(h, a) for h, a in zip(*sides, strict=True)))
         width = fit.student.hidden_size, fit.teacher.hidden_size
-        if width[0] != width[1]:
-            self.project_embeddings, self.project_hidden = nn.Linear(*width), nn.Linear(*width)
+        equal = width[0] == width[1]
+        self.project_embeddings = nn.Identity() if equal else nn.Linear(*width)
+        self.project_hidden = nn.Identity() if equal else nn.Linear(*width)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `attention`, `hidden`, `embeddings`, or later `hard` and `soft`."""
