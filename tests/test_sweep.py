@@ -92,6 +92,11 @@ def test_another_line_does_not_write_over_a_job(tmp_path: Path) -> None:
     (tmp_path / "seed=1" / ".hydra").mkdir(parents=True)
     (tmp_path / "seed=1" / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
     assert job_folder(tmp_path, names, first) == tmp_path / "seed=1"
+    typed = "- seed=1\n- study=x/${task.name}\n"
+    (tmp_path / "b" / ".hydra").mkdir(parents=True)
+    (tmp_path / "b" / ".hydra" / "overrides.yaml").write_text(typed)
+    named = ["seed=1", "study=x/${task.name}"]
+    assert job_folder(tmp_path, ["b"], named) == tmp_path / "b"
     other = job_folder(tmp_path, names, second)
     assert other.name.startswith("seed=1-") and other == job_folder(tmp_path, names, second[::-1])
 

@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.utils.hub import cached_file
 
+from distill_lab.attention import is_causal
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
@@ -58,7 +59,19 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreachable(name, key, "tokeniser", error) from error
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token  # decoders come without one
     return tokenizer
+
+
+def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tell a model that looks left which token is padding: its classifier reads the one before.
+
+    transformers looks for the last token that differs from the configuration's pad id, whatever the
+    attention mask says.
+    """
+    if is_causal(model.config) and tokenizer.pad_token_id is not None:
+        model.config.pad_token_id = tokenizer.pad_token_id
 
 
 def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:

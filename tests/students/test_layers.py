@@ -95,7 +95,7 @@ def test_selection(total: int, keep: int, select: str, expected: list[int]) -> N
 
 @pytest.mark.parametrize(
     ("keep", "select"),
-    [(13, "uniform"), (2, [0, 12]), (2, [0, 1, 2]), (4, "distilbert"), (0, "first")],
+    [(13, "uniform"), (2, [0, 12]), (2, [0, 1, 2]), (2, [3, 3]), (4, "distilbert"), (0, "first")],
 )
 def test_what_the_teacher_has_not_is_refused(keep: int, select: str) -> None:
     with pytest.raises(ConfigError):

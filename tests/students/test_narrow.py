@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from distill_lab.errors import ConfigError
 from distill_lab.results import Result
@@ -201,6 +201,17 @@ def test_sizes_that_cannot_be_had_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         narrowed(wide("bert").config, hidden, units)
+
+
+@pytest.mark.parametrize("kind", ["deberta-v2", "phi3", "gemma", "mpnet"])
+def test_what_is_called_otherwise_is_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"how to narrow a {kind}"):
+        narrowed(AutoConfig.for_model(kind), 256, None)
+
+
+def test_heads_wider_than_the_hidden_states_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot follow the heads"):
+        narrowed(stack("llama", head_dim=16).config, 8, None)
 
 
 def test_a_narrow_student_is_trained(lab: Callable[..., Result]) -> None:

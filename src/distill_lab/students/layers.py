@@ -40,9 +40,11 @@ def select_layers(total: int, keep: int, select: Selection | Sequence[int]) -> l
         ConfigError: If the teacher has not these layers.
     """
     if not isinstance(select, str):
-        if len(select) != keep or any(not 0 <= layer < total for layer in select):
+        inside = all(0 <= layer < total for layer in select)
+        if len(select) != keep or len(set(select)) != keep or not inside:
             raise ConfigError(
-                f"student.select={list(select)}: {keep} layers between 0 and {total - 1} are needed"
+                f"student.select={list(select)}: {keep} layers between 0 and {total - 1} are"
+                " needed, each once"
             )
         return list(select)
     if not 1 <= keep <= total:
@@ -69,7 +71,8 @@ class Layers(Student):
     Args:
         num_layers: How many layers the student has.
         select: Which of the teacher's: "uniform", "distilbert", "first", "last", or a list counted
-            from 0. "random" is the control: the same network with nothing of the teacher's weights.
+            from 0. "random" is the control: the network of "first" with nothing of the teacher's
+            weights.
         hidden_size: Width of the student, a multiple of the width of the teacher's heads; the heads
             and dimensions that matter most are kept (see `importance.most_important`).
         intermediate_size: Feed-forward units of a layer; those that matter most are kept.

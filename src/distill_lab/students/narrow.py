@@ -27,6 +27,11 @@ _FROM_HEADS = r"(attention\.output\.dense|out_lin|o_proj|attn\.Wo|attn\.c_proj)$
 _TO_HEADS = r"(self\.(query|key|value)|[qkv]_lin|[qkv]_proj|attn\.Wqkv|attn\.c_attn)$"
 _FROM_UNITS = r"((?<!attention\.)output\.dense|ffn\.lin2|down_proj|mlp\.Wo|mlp\.c_proj)$"
 _TO_UNITS = r"(intermediate\.dense|ffn\.lin1|gate_proj|up_proj|mlp\.Wi|mlp\.c_fc)$"
+# Those whose layers are called so, and whose norms multiply by their weight.
+_KNOWN = (
+    "bert", "roberta", "xlm-roberta", "camembert", "electra", "megatron-bert", "distilbert", "gpt2",
+    "llama", "mistral", "qwen2", "modernbert",
+)  # fmt: skip
 _UNITS = ("intermediate_size", "hidden_dim", "n_inner")  # what configurations call their number
 
 
@@ -69,7 +74,7 @@ class Sizes:
 
 def _units_key(config: PretrainedConfig) -> str:
     found = next((key for key in _UNITS if hasattr(config, key)), None)
-    if found is None:
+    if found is None or config.model_type not in _KNOWN:
         raise ConfigError(
             f"student: it is not known how to narrow a {config.model_type}; use student=scratch"
             " with sizes, or leave hidden_size and intermediate_size out"
@@ -89,6 +94,12 @@ def narrowed(config: PretrainedConfig, hidden: int | None, units: int | None) ->
         ConfigError: If a size is larger than the teacher's or cannot be divided into its heads.
     """
     own, key = Sizes.of(config), _units_key(config)
+    if hidden is not None and own.heads * own.head != own.hidden:
+        raise ConfigError(
+            f"student.hidden_size={hidden}: the teacher's {own.heads} heads of {own.head} are not"
+            f" as wide as its hidden states ({own.hidden}), so the width cannot follow the heads;"
+            " use student.intermediate_size alone, or student=scratch"
+        )
     group = own.heads // own.key_heads
     step = own.head * group
     if hidden is not None and (hidden % step or not step <= hidden <= own.hidden):
@@ -199,7 +210,7 @@ def _positions(
         return kept.hidden
     if meaning == "units":
         return _blocks(kept.units[layer[0]], 1, length // sizes.units, sizes.units)
-    shared = "k_proj" in layer[1] or "v_proj" in layer[1]
+    shared = re.search(r"\.[kv]_proj\.", layer[1]) is not None
     each = sizes.head if shared else sizes.head * (sizes.heads // sizes.key_heads)
     return _blocks(kept.heads[layer[0]], each, length // (each * sizes.key_heads), sizes.key_heads)
 

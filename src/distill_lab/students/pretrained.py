@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.guards import check_fits, check_same_tokenizer
-from distill_lab.models import load_classifier, load_config, load_tokenizer
+from distill_lab.models import agree_on_padding, load_classifier, load_config, load_tokenizer
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source
@@ -56,4 +56,6 @@ class Pretrained(Student):
         Raises:
             ModelError: If its weights cannot be loaded.
         """
-        return load_classifier(self.model, problem, "student.model")
+        model = load_classifier(self.model, problem, "student.model")
+        agree_on_padding(model, data.tokenizer)
+        return model

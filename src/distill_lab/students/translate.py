@@ -147,8 +147,7 @@ def _fitted(
     same = f"{prefix}.token_type_embeddings.weight"
     if same not in wanted:
         positions = positions if segments is None else positions + segments[0]
-    elif segments is None or segments.shape != wanted[same].shape:
-        positions = positions if segments is None else positions + segments[0]
+    elif segments is None:
         found["token_type_embeddings.weight"] = torch.zeros_like(wanted[same])
     else:
         found["token_type_embeddings.weight"] = segments

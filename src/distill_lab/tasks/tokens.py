@@ -124,7 +124,7 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    # Decoder-only tokenisers often have no pad token; what stands there is masked anyway.
+    # Without a pad token 0 stands there, and is masked.
     value = tokenizer.pad_token_id
     return int(value) if isinstance(value, int) else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ class Ensemble(Teacher):
         if not models:
             raise ConfigError("teacher.models=[]: an ensemble needs at least one model")
         weights = [1.0] * len(models) if weights is None else list(weights)
-        if len(weights) != len(models) or min(weights) < 0 or sum(weights) == 0:
+        usable = all(math.isfinite(weight) and weight >= 0 for weight in weights)
+        if len(weights) != len(models) or not usable or sum(weights) == 0:
             raise ConfigError(
                 f"teacher.weights={weights}: one for each of the {len(models)} models, 0 or more,"
                 " not all 0"

@@ -21,6 +21,7 @@ from distill_lab.evaluation import answers, score
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
+    agree_on_padding,
     has_head,
     load_classifier,
     load_config,
@@ -138,6 +139,7 @@ class FineTuned(Teacher):
         else:
             path, training = self._from_store(task, data, lab)
         model = load_classifier(path, task.problem, "teacher.model")
+        agree_on_padding(model, data.tokenizer)
         fingerprint = weights_fingerprint(path, "teacher.model")
         scores = self._scores(model, fingerprint, task, data, lab)
         self._refuse_chance(scores, task, data)
@@ -190,7 +192,9 @@ class FineTuned(Teacher):
         pl.seed_everything(self.seed, verbose=False)
         if self.model is None:
             return self._new(task, data)
-        return load_classifier(self.model, task.problem, "teacher.model")
+        model = load_classifier(self.model, task.problem, "teacher.model")
+        agree_on_padding(model, data.tokenizer)
+        return model
 
     def _new(self, task: TextTask, data: Data) -> PreTrainedModel:
         return new_classifier(

@@ -141,7 +141,11 @@ def _finished(folder: Path, overrides: list[str]) -> bool:
 def _overrides(folder: Path) -> list[str] | None:
     """Return what was typed for a folder's job, None if it has none."""
     file = folder / ".hydra" / "overrides.yaml"
-    return sorted(map(str, OmegaConf.load(file))) if file.is_file() else None
+    if not file.is_file():
+        return None
+    # As typed: an interpolation means nothing here.
+    typed = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return sorted(map(str, typed or []))
 
 
 def _score(folder: Path) -> float | None:
