@@ -130,7 +130,7 @@ class Attention:
     @property
     def scores(self) -> Tensor:
         """Scaled products before mask and softmax, float32 `[batch, heads, length, length]`."""
-        return self.queries.float() @ self.keys.float().transpose(-1, -2) * self.scale
+        return (self.queries.float() * self.scale) @ self.keys.float().transpose(-1, -2)
 
 
 @dataclass

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.objectives.hidden import LayerMap, layer_pairs
 from distill_lab.objectives.relations import (
+    hide,
     needs_attention,
     needs_heads,
     rows_kl,
@@ -24,6 +26,7 @@ from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wante
 AttentionDistance = Literal["kl", "mse"]
 
 
+@by_batch
 def attention_distance(
     student: Attention, teacher: Attention, mask: Tensor, distance: AttentionDistance
 ) -> Tensor:
@@ -44,9 +47,7 @@ def attention_distance(
     pairs = seen(student, teacher, mask)
     if distance == "kl":
         return rows_kl(student.scores, teacher.scores, pairs)
-    lowest = torch.finfo(torch.float32).min
-    ours = student.scores.masked_fill(~pairs, lowest).softmax(dim=-1)
-    theirs = teacher.scores.masked_fill(~pairs, lowest).softmax(dim=-1)
+    ours, theirs = (hide(side.scores, pairs).softmax(dim=-1) for side in (student, teacher))
     return squared_difference(ours, theirs, pairs)
 
 

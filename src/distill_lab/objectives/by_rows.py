@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 P = ParamSpec("P")
-_WHOLE = 2**22  # logits that are compared in one piece: 16 MiB in float32
+Cut = tuple[slice, ...]
+"""Which part of the first dimensions of a tensor."""
+_WHOLE = 2**20  # logits that are compared in one piece: 4 MiB in float32
 
 
 def by_rows(
@@ -32,48 +34,69 @@ def by_rows(
     def chunked(student: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         if student.numel() <= _WHOLE:
             return function(student, *args, **kwargs)
-        total: Tensor = _Chunked.apply(function, student, args, kwargs)  # type: ignore[no-untyped-call]
-        return total
+
+        def part(cut: Cut, chunk: Tensor) -> Tensor:
+            more = [_rows(x, cut) for x in args]
+            return function(chunk, *more, **{name: _rows(x, cut) for name, x in kwargs.items()})
+
+        step = max(1, _WHOLE // student[0].numel())
+        cuts = [(slice(start, start + step),) for start in range(0, len(student), step)]
+        return in_pieces(part, cuts, student)
 
     return chunked  # type: ignore[return-value]  # wraps names the first argument
 
 
-class _Chunked(torch.autograd.Function):
+def in_pieces(part: Callable[..., Tensor], cuts: Sequence[Cut], *tensors: Tensor) -> Tensor:
+    """Sum a function over pieces of tensors; the gradient of each is computed with its value.
+
+    Args:
+        part: Takes a cut and that piece of each tensor, which alone get gradients; returns a
+            scalar.
+        cuts: The slices of each piece; what is in none has no gradient.
+        *tensors: From which the pieces are cut.
+    """
+    total: Tensor = _InPieces.apply(part, cuts, *tensors)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _InPieces(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        function: Callable[..., Tensor],
-        student: Tensor,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        ctx: Any, part: Callable[..., Tensor], cuts: Sequence[Cut], *tensors: Tensor
     ) -> Tensor:
-        """Sum the chunks' values; keep the gradient where one is needed."""
-        step = max(1, _WHOLE // student[0].numel())
-        ctx.gradient = torch.empty_like(student) if ctx.needs_input_grad[1] else None
-        total = torch.zeros((), device=student.device)
-        for start in range(0, len(student), step):
-            rows = slice(start, start + step)
-            chunk = student[rows].detach().requires_grad_(ctx.gradient is not None)
-            with torch.set_grad_enabled(ctx.gradient is not None):
-                value = function(
-                    chunk,
-                    *(_rows(x, rows) for x in args),
-                    **{name: _rows(x, rows) for name, x in kwargs.items()},
-                )
-            if ctx.gradient is not None:
-                ctx.gradient[rows] = torch.autograd.grad(value, chunk)[0]
+        """Sum the values of the pieces; keep the gradients that are needed."""
+        needed = ctx.needs_input_grad[2:]
+        ctx.gradients = [None] * len(tensors)
+        total = torch.zeros((), device=tensors[0].device)
+        for cut in cuts:
+            pieces = [x[cut].detach() for x in tensors]
+            leaves = {i: piece.requires_grad_() for i, piece in enumerate(pieces) if needed[i]}
+            with torch.set_grad_enabled(bool(leaves)):
+                value = part(cut, *pieces)
             total += value.detach()
+            for i, gradient in _gradients(value, leaves).items():
+                if ctx.gradients[i] is None:
+                    ctx.gradients[i] = torch.zeros_like(tensors[i])
+                ctx.gradients[i][cut] = gradient
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[None, Tensor, None, None]:
-        """Scale the gradient that was kept, in place: there is no room for another copy."""
-        gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None:
-            raise RuntimeError("the gradient of a loss in chunks can be taken only once")
-        return None, gradient.mul_(outer), None, None
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the gradients that were kept, in place: there is no room for another copy."""
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError("the gradient of a loss in pieces can be taken only once")
+        return None, None, *(x if x is None else x.mul_(outer) for x in gradients)
 
 
-def _rows(value: Any, rows: slice) -> Any:
-    return value[rows] if isinstance(value, Tensor) else value
+def _gradients(value: Tensor, leaves: dict[int, Tensor]) -> dict[int, Tensor]:
+    """Return the gradients of what the value depends on."""
+    if not leaves:
+        return {}
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    return {i: x for i, x in zip(leaves, found, strict=True) if x is not None}
+
+
+def _rows(value: Any, cut: Cut) -> Any:
+    return value[cut] if isinstance(value, Tensor) else value

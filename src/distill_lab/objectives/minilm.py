@@ -6,12 +6,20 @@ from torch import Tensor
 
 from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.objectives.relations import needs_attention, needs_heads, rows_kl, seen
+from distill_lab.objectives.relations import (
+    needs_attention,
+    needs_heads,
+    products,
+    rows_kl,
+    seen,
+)
 from distill_lab.objectives.teacher_layer import check_layer
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
 
+@by_batch
 def value_relation(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
     """Return KL of the scaled products among values, mean over heads, summed over tokens.
 
@@ -26,10 +34,7 @@ def value_relation(student: Attention, teacher: Attention, mask: Tensor) -> Tens
     Returns:
         A scalar in float32.
     """
-    s, t = (
-        side.values.float() @ side.values.float().transpose(-1, -2) * side.values.shape[-1] ** -0.5
-        for side in (student, teacher)
-    )
+    s, t = (products(side.values) for side in (student, teacher))
     return rows_kl(s, t, seen(student, teacher, mask))
 
 

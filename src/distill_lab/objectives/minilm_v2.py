@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.objectives.relations import needs_attention, rows_kl, seen
+from distill_lab.objectives.relations import needs_attention, products, rows_kl, seen
 from distill_lab.objectives.teacher_layer import check_layer
-from distill_lab.types import Batch, Fit, Needs, Outputs, Term, Wanted
+from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
-_PARTS = ("queries", "keys", "values")
+Part = Literal["queries", "keys", "values"]
 
 
 def relation_scores(vectors: Tensor, relation_heads: int) -> Tensor:
@@ -28,10 +31,28 @@ def relation_scores(vectors: Tensor, relation_heads: int) -> Tensor:
         float32 `[batch, relation_heads, length, length]`.
     """
     batch, _, length, _ = vectors.shape
-    joined = vectors.float().transpose(1, 2).reshape(batch, length, relation_heads, -1)
-    parts = joined.transpose(1, 2)
-    scores: Tensor = parts @ parts.transpose(-1, -2) * parts.shape[-1] ** -0.5
-    return scores
+    joined = vectors.transpose(1, 2).reshape(batch, length, relation_heads, -1)
+    return products(joined.transpose(1, 2))
+
+
+@by_batch
+def relation_kl(
+    student: Attention, teacher: Attention, mask: Tensor, part: Part, relation_heads: int
+) -> Tensor:
+    """Return KL of the relations of queries, keys or values, mean over the relation heads.
+
+    Args:
+        student: One layer's attention.
+        teacher: One layer's attention, of any heads and width.
+        mask: 1 for tokens, 0 for padding, `[batch, length]`.
+        part: "queries", "keys" or "values".
+        relation_heads: See `relation_scores`.
+
+    Returns:
+        A scalar in float32, summed over the tokens.
+    """
+    s, t = (relation_scores(getattr(side, part), relation_heads) for side in (student, teacher))
+    return rows_kl(s, t, seen(student, teacher, mask))
 
 
 class MiniLMv2(Objective):
@@ -81,10 +102,8 @@ class MiniLMv2(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard`, `queries`, `keys` and `values`."""
         s, t = student.attention[self.last[0]], teacher.attention[self.last[1]]
-        pairs = seen(s, t, batch.mask)
         found = {"hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam)}
-        for part in _PARTS:
-            ours = relation_scores(getattr(s, part), self.relation_heads)
-            theirs = relation_scores(getattr(t, part), self.relation_heads)
-            found[part] = Term(rows_kl(ours, theirs, pairs), "tokens", self.lam / 3)
+        for part in get_args(Part):
+            kl = relation_kl(s, t, batch.mask, part, self.relation_heads)
+            found[part] = Term(kl, "tokens", self.lam / 3)
         return found

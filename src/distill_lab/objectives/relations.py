@@ -42,11 +42,40 @@ def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
     Returns:
         A scalar in float32, summed over the queries.
     """
+    log_q = F.log_softmax(hide(student.float(), pairs), dim=-1)
+    theirs = hide(teacher.detach().float(), pairs)
+    # The softmax again is faster than the exponential of its logarithm.
+    each = F.softmax(theirs, dim=-1) * (log_q - F.log_softmax(theirs, dim=-1))
+    rows: Tensor = each.sum(dim=-1).masked_fill(~pairs.any(dim=-1), 0.0)
+    return rows.sum() / -student.shape[1]
+
+
+def products(vectors: Tensor) -> Tensor:
+    """Return the scaled products of all pairs of vectors, float32 `[..., length, length]`.
+
+    Args:
+        vectors: `[..., length, width]`; the scale is `width ** -0.5`.
+    """
+    vectors = vectors.float()
+    found: Tensor = (vectors * vectors.shape[-1] ** -0.5) @ vectors.transpose(-1, -2)
+    return found
+
+
+def hide(scores: Tensor, pairs: Tensor) -> Tensor:
+    """Return scores of which a softmax sees only the pairs that count.
+
+    The lowest number, which absorbs any score, is added: that costs less than filling it in, which
+    takes another pass for the gradient.
+
+    Args:
+        scores: float32 `[batch, heads, length, length]`.
+        pairs: Which count, see `seen`.
+    """
+    # Elsewhere the question would wait for the device.
+    if pairs.device.type == "cpu" and pairs.all():
+        return scores
     lowest = torch.finfo(torch.float32).min
-    log_q = F.log_softmax(student.float().masked_fill(~pairs, lowest), dim=-1)
-    log_p = F.log_softmax(teacher.detach().float().masked_fill(~pairs, lowest), dim=-1)
-    each = (log_p.exp() * (log_p - log_q)).masked_fill(~pairs, 0.0)
-    return each.sum() / student.shape[1]
+    return scores + torch.zeros(pairs.shape, device=pairs.device).masked_fill(~pairs, lowest)
 
 
 def squared_difference(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.attention import attention_pairs
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hidden import hidden_distance, layer_pairs
 from distill_lab.objectives.hinton import soft_and_scale
 from distill_lab.objectives.relations import (
@@ -23,6 +24,7 @@ from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wante
 log = logging.getLogger(__name__)
 
 
+@by_batch
 def score_distance(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
     """Return the squared difference of attention scores before the softmax, mean over heads.
 
