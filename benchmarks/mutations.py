@@ -13,23 +13,17 @@ temperature, no T². It takes a core for ten minutes; fork is needed, so not on 
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.mutations_find import KINDS, Mutant, left_out, mutants
 from benchmarks.mutations_run import ROOT, SOURCES, Verdict, apart, judged, tests, warm
 from benchmarks.mutations_uses import concerns, has
+from benchmarks.page import Lines, as_markdown, as_rich, console, setting
 
 CONFIGS = ROOT / "conf/objective"
-Lines = list[list[str]]
 Judged = list[tuple[Mutant, Verdict]]
 MUTANTS = ["#", "mutant", "change", "outcome", "first test that fails"]
 OBJECTIVES = ["objective", *KINDS]
@@ -78,27 +72,10 @@ def objective_lines(judged: Judged) -> Lines:
     return lines
 
 
-def as_rich(title: str, head: list[str], lines: Lines) -> Table:
-    """Return a table for the terminal."""
-    table = Table(title=title)
-    for name in head:
-        table.add_column(name, overflow="fold")
-    for line in lines:
-        table.add_row(*map(escape, line))
-    return table
-
-
-def as_markdown(head: list[str], lines: Lines) -> str:
-    """Return a table for the documentation."""
-    cells = [head, ["---"] * len(head), *([x.replace("|", "\\|") for x in row] for row in lines)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in cells)
-
-
 def page(summary: str, tables: list[tuple[str, list[str], Lines]], left: list[str]) -> str:
     """Return the page that lies beside the script."""
-    setting = f"{date.today()}, Python {platform.python_version()}, torch {version('torch')}"
     parts = ["# What the tests of the objectives notice\n"]
-    parts.append(f"Made by `python -m benchmarks.mutations`. {setting}.\n\n{summary}\n")
+    parts.append(f"Made by `python -m benchmarks.mutations`. {setting()}.\n\n{summary}\n")
     parts.append(EXPLANATION)
     for title, head, lines in tables:
         parts += [f"## {title}\n", as_markdown(head, lines)]
@@ -151,12 +128,10 @@ def report(judgements: Judged, count: int, left: list[str]) -> str:
         ("Mutants", MUTANTS, mutant_lines(judgements)),
         ("Objectives", OBJECTIVES, objective_lines(judgements)),
     ]
-    console = Console()
-    if not console.is_terminal:
-        console.width = 180
+    screen = console()
     for title, head, lines in tables:
-        console.print(as_rich(title, head, lines))
-    console.print(summary)
+        screen.print(as_rich(title, head, lines))
+    screen.print(summary)
     return page(summary, tables, left)
 
 

@@ -15,21 +15,15 @@ that are not installed are left out, with a line that says so. It takes a core f
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
-from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.page import Lines, as_markdown, as_rich, console, setting
 from benchmarks.parity_measure import TEMPERATURES, TOLERANCE, Measured, measure
 from benchmarks.parity_packages import PACKAGES
 from benchmarks.parity_recipes import SOURCES, recipes, restated, weights
 
-Lines = list[list[str]]
 RATIOS = ["package", "loss", "case", *(f"T={t:g}" for t in TEMPERATURES), "cosine", "cause"]
 WEIGHTS = ["recipe (restated)", "its weights", "C", "T", "soft", "hard", "lam", "scale"]
 
@@ -93,27 +87,10 @@ def recipe_lines(faults: list[str]) -> Lines:
     return lines
 
 
-def as_rich(title: str, head: list[str], lines: Lines) -> Table:
-    """Return a table for the terminal."""
-    table = Table(title=title)
-    for name in head:
-        table.add_column(name, overflow="fold", no_wrap=len(name) < 4)
-    for line in lines:
-        table.add_row(*line)
-    return table
-
-
-def as_markdown(head: list[str], lines: Lines) -> str:
-    """Return a table for the documentation."""
-    cells = [head, ["---"] * len(head), *lines]
-    return "".join("| " + " | ".join(line) + " |\n" for line in cells)
-
-
 def page(versions: list[str], tables: list[tuple[str, list[str], Lines]], notes: list[str]) -> str:
     """Return the page that the documentation takes over."""
-    setting = f"{date.today()}, Python {platform.python_version()}, torch {torch.__version__}"
     parts = ["# Our gradients against published ones\n"]
-    parts.append(f"Made by `python -m benchmarks.parity`. {', '.join([setting, *versions])}.\n")
+    parts.append(f"Made by `python -m benchmarks.parity`. {setting(*versions)}.\n")
     parts.append(EXPLANATION)
     for title, head, lines in tables:
         parts += [f"## {title}\n", as_markdown(head, lines)]
@@ -148,13 +125,11 @@ def main(arguments: list[str] | None = None) -> int:
         ("Norm of their gradient / norm of ours", RATIOS, ratio_lines(found, faults)),
         ("Published recipes in our convention", WEIGHTS, recipe_lines(faults)),
     ]
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140
+    screen = console()
     for title, head, lines in tables:
-        console.print(as_rich(title, head, lines))
+        screen.print(as_rich(title, head, lines))
     for line in missing:
-        console.print(line)
+        screen.print(line)
     for fault in faults:
         print(f"not as stated: {fault}", file=sys.stderr)
     if given.markdown and not faults:

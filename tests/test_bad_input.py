@@ -62,6 +62,26 @@ CONFIGURATION = {
         "teacher=ensemble teacher.models=[./a] teacher.weights=[]",
         "one for each",
     ),
+    "ensemble's member": (
+        "teacher=ensemble teacher.models=[./nowhere]",
+        "teacher.models=./nowhere: there is no",
+    ),
+    "what ensemble's members share": (
+        "teacher=ensemble teacher.models=[./a] teacher.each.epochs=0",
+        "teacher.each.epochs=0: at least 1",
+    ),
+    "ensemble of new models of no size": (
+        "teacher=ensemble teacher.models=[null] teacher.each.model=./a teacher.each.scratch=null",
+        "teacher.models: null trains a model of teacher.each.scratch, which is empty",
+    ),
+    "ensemble's text for a list": (
+        "teacher=ensemble teacher.models=./a",
+        "teacher.models: './a' is not a list",
+    ),
+    "part of a sum": (
+        "objective=combine objective.parts.hinton.temperature=0",
+        "objective.parts.hinton.temperature=0: a temperature must be",
+    ),
     "no layers": ("student.num_layers=0", "student.num_layers=0: at least 1"),
     "rows longer than the model": ("task.max_length=512", "takes at most 64 tokens"),
     "missing data file": ("task.train_file=nowhere.csv", "nowhere.csv: there is no such file"),
@@ -88,6 +108,15 @@ CONFIGURATION = {
     "scratch sizes": (
         "teacher.model=null teacher.scratch.num_attention_heads=7",
         "teacher.scratch: no model can be made of these sizes",
+    ),
+    "vocabulary of a new student": (
+        "student=scratch student.sizes.vocab_size=7",
+        "student.sizes.vocab_size=7: the tokeniser has",
+    ),
+    "positions of a new teacher": (
+        "teacher.model=null teacher.scratch.model_type=roberta"
+        " +teacher.scratch.max_position_embeddings=8",
+        "teacher.scratch.max_position_embeddings=8: that takes at most",
     ),
     "unknown architecture": (
         "student=scratch student.sizes.model_type=bertt",

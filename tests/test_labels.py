@@ -48,6 +48,7 @@ def test_two_tables_that_contradict_each_other() -> None:
     names = {0: "a", 1: "b"}
     assert contradicts_itself(BertConfig(id2label=names, label2id={"a": 1, "b": 0}))
     assert not contradicts_itself(BertConfig(id2label=names, label2id={"a": 0, "b": 1}))
+    assert contradicts_itself(BertConfig(id2label=names, label2id={"A": 1, "B": 0}))
 
 
 @pytest.mark.parametrize("kind", SIZES)
@@ -68,6 +69,9 @@ def test_a_head_that_cannot_be_put_in_order_is_refused() -> None:
     model.classifier[3].weight.data = torch.tensor([1.0, 2.0, 3.0])
     with pytest.raises(ModelError, match="no last layer that could be re-ordered"):
         reorder_head(model, [2, 0, 1], "teacher.model=x")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    reorder_head(model, [2, 0, 1], "teacher.model=x", needed=False)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def renamed(

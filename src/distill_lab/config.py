@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -136,8 +137,23 @@ def build(node: Mapping[str, Any], **objects: Any) -> Any:
         return instantiate(dict(node), _convert_="all", **objects)
     except InstantiationException as error:
         if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
+            raise _of_part(error.__cause__, str(error)) from None
         raise
+
+
+def _of_part(error: UsageError, said: str) -> UsageError:
+    """Let an error of an object inside another name its whole key.
+
+    Args:
+        error: Names a key of its group, as `objective.lam`.
+        said: Hydra's message, whose last line tells where the object stands, as `parts.soft`.
+    """
+    inside = re.search(r"^full_key: (\S+)$", said, flags=re.MULTILINE)
+    if inside is None or not isinstance(error, ConfigError):
+        return error
+    return ConfigError(
+        re.sub(r"^(\w+)\.(?=\w+[=:])", rf"\1.{inside[1]}.", fault) for fault in error.faults
+    )
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, Node]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
+from distill_lab.models import longest_input
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Needs, Wanted
@@ -39,29 +39,7 @@ def check_fits(config: PretrainedConfig, data: Data, key: str, name: str) -> Non
         )
 
 
-def longest_input(config: PretrainedConfig, asked: int) -> int | None:
-    """Return how many tokens a model takes, None where it names no bound.
-
-    RoBERTa and its kin count positions from the padding id on, so that some of them are never used;
-    the network tells, and is looked at, without weights, where it matters.
-
-    Args:
-        config: The model's configuration.
-        asked: Length that is asked for.
-    """
-    longest: int | None = getattr(config, "max_position_embeddings", None)
-    if longest is None or asked < longest - 8 or asked > longest:
-        return longest
-    with torch.device("meta"):
-        network = AutoModel.from_config(config)
-    for name, module in network.named_modules():
-        if name.endswith("position_embeddings"):
-            skipped = getattr(module, "padding_idx", None)
-            return longest if skipped is None else longest - int(skipped) - 1
-    return longest
-
-
-def check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
+def check_labels(config: PretrainedConfig, task: TextTask, where: str, finetune: str) -> None:
     """Refuse a fine-tuned teacher that answers another set of labels than the task's.
 
     The same labels in another order are put right when the model is loaded.
@@ -69,16 +47,17 @@ def check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
     Args:
         config: The teacher's configuration.
         task: Names the labels.
-        name: Folder or hub name, for the error.
+        where: Key and value that named the model, for the error.
+        finetune: Key that asks for fine-tuning, for the remedy.
 
     Raises:
         ModelError: If their number or names differ, or the configuration contradicts itself.
     """
     wanted = task.problem.labels
-    remedy = "give an encoder, or fine-tune it anew with teacher.finetune=true"
+    remedy = f"give an encoder, or fine-tune it anew with {finetune}=true"
     if config.num_labels != len(wanted):
         raise ModelError(
-            f"teacher.model={name}: it answers {config.num_labels} labels, the task {task.name} has"
+            f"{where}: it answers {config.num_labels} labels, the task {task.name} has"
             f" {len(wanted)}; {remedy}"
         )
     names = label_names(config)
@@ -86,12 +65,12 @@ def check_labels(config: PretrainedConfig, task: TextTask, name: str) -> None:
         return
     if contradicts_itself(config):
         raise ModelError(
-            f"teacher.model={name}: id2label and label2id of its config.json contradict each"
+            f"{where}: id2label and label2id of its config.json contradict each"
             f" other, so nobody knows which answer is which; mend the file, or {remedy}"
         )
     if label_order(names, wanted) is None:
         raise ModelError(
-            f"teacher.model={name}: its labels are {', '.join(names)}, the task's are"
+            f"{where}: its labels are {', '.join(names)}, the task's are"
             f" {', '.join(wanted)}, and the names do not tell which is which; {remedy}"
         )
 
@@ -141,7 +120,7 @@ def check_alignment(needs: Needs, data: Data) -> None:
     """
     if data.for_teacher is not None and needs.teacher != Wanted():
         raise ConfigError(
-            "student.own_tokenizer=true: the objective compares the models token by token, and each"
-            " has its own tokens; use an objective on logits, such as hinton, or a student with the"
-            " teacher's tokeniser"
+            "student.own_tokenizer=true: the objective looks at hidden states or attention, which"
+            " belong to tokens, and each model has its own; use an objective on logits, such as"
+            " hinton, or a student with the teacher's tokeniser"
         )

@@ -24,8 +24,9 @@ def is_generic(names: Sequence[str]) -> bool:
 
 def contradicts_itself(config: PretrainedConfig) -> bool:
     """Whether a configuration's two tables of labels say different things."""
-    forth, back = config.id2label or {}, config.label2id or {}
-    return any(int(back.get(label, index)) != int(index) for index, label in forth.items())
+    back = {_plain(str(label)): int(index) for label, index in (config.label2id or {}).items()}
+    forth = {int(index): _plain(str(label)) for index, label in (config.id2label or {}).items()}
+    return any(back.get(label, index) != index for index, label in forth.items())
 
 
 def label_order(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
@@ -51,7 +52,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).lower()
 
 
-def reorder_head(model: PreTrainedModel, order: Sequence[int], where: str) -> None:
+def reorder_head(
+    model: PreTrainedModel, order: Sequence[int], where: str, needed: bool = True
+) -> None:
     """Let a classifier give its logits in another order.
 
     The rows of its last linear layer change place, so that layers copied from it, and what is saved
@@ -61,6 +64,7 @@ def reorder_head(model: PreTrainedModel, order: Sequence[int], where: str) -> No
         model: A classifier.
         order: Logit i becomes the present logit `order[i]`.
         where: Key and value that named the model, for the error.
+        needed: Whether it is an error if that is impossible; else the model stays as it is.
 
     Raises:
         ModelError: If the model has no last linear layer that gives the logits.
@@ -73,15 +77,22 @@ def reorder_head(model: PreTrainedModel, order: Sequence[int], where: str) -> No
         and module.out_features == len(order)
         and not name.startswith(f"{model.base_model_prefix}.")
     ]
-    if heads:
-        with torch.no_grad():
-            for value in heads[-1].parameters():
-                value.copy_(value[list(order)].clone())
-    if not heads or not torch.allclose(_probe(model), before[:, list(order)], atol=1e-5):
+    for last in heads[-1:]:
+        _permute(last, order)
+        if torch.allclose(_probe(model), before[:, list(order)], atol=1e-5):
+            return
+        _permute(last, [list(order).index(i) for i in range(len(order))])
+    if needed:
         raise ModelError(
             f"{where}: it has the task's labels in another order, and {type(model).__name__} has no"
             " last layer that could be re-ordered; fine-tune it anew with teacher.finetune=true"
         )
+
+
+def _permute(layer: nn.Linear, order: Sequence[int]) -> None:
+    with torch.no_grad():
+        for value in layer.parameters():
+            value.copy_(value[list(order)].clone())
 
 
 def _probe(model: PreTrainedModel) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -74,7 +75,9 @@ def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
+def load_classifier(
+    name: str, problem: Problem, key: str, trained_next: bool = False
+) -> PreTrainedModel:
     """Load a model with a head for the problem, in float32 whatever precision is stored.
 
     A head that the checkpoint lacks is drawn from torch's random state; one that has the problem's
@@ -84,9 +87,12 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
         name: Folder or hub name.
         problem: Gives the number and names of the labels.
         key: Configuration key that gave the name, for errors.
+        trained_next: Whether it is trained on the problem's labels before it answers, so that the
+            order it comes in need not be known.
 
     Raises:
-        ModelError: If there are no weights, or they are not those of the architecture.
+        ModelError: If there are no weights, they are not those of the architecture, or its labels
+            cannot be put in order.
     """
     stored = load_config(name, key)
     try:
@@ -112,7 +118,7 @@ def load_classifier(name: str, problem: Problem, key: str) -> PreTrainedModel:
     if has_head(stored):
         order = label_order(label_names(stored), problem.labels)
         if order is not None and order != sorted(order):
-            reorder_head(model, order, f"{key}={name}")
+            reorder_head(model, order, f"{key}={name}", needed=not trained_next)
     return model  # type: ignore[no-any-return]
 
 
@@ -152,11 +158,60 @@ def new_classifier(
     }
     try:
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
+        config = _room_for(config, len(tokenizer), max_length, sizes, key)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    except ConfigError:
+        raise
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
     return model
+
+
+def _room_for(
+    config: PretrainedConfig, tokens: int, max_length: int, sizes: Mapping[str, Any], key: str
+) -> PretrainedConfig:
+    """Return a configuration with as many positions as the rows need.
+
+    Raises:
+        ConfigError: If sizes that are given leave too little room.
+    """
+    if config.vocab_size < tokens:
+        raise ConfigError(
+            f"{key}.vocab_size={config.vocab_size}: the tokeniser has {tokens} tokens; leave it out"
+        )
+    longest = longest_input(config, max_length)
+    if longest is None or longest >= max_length:
+        return config
+    if "max_position_embeddings" in sizes:
+        raise ConfigError(
+            f"{key}.max_position_embeddings={sizes['max_position_embeddings']}: that takes at most"
+            f" {longest} tokens, task.max_length is {max_length}; leave it out"
+        )
+    config.max_position_embeddings += max_length - longest
+    return config
+
+
+def longest_input(config: PretrainedConfig, asked: int) -> int | None:
+    """Return how many tokens a model takes, None where it names no bound.
+
+    RoBERTa and its kin count positions from the padding id on, so that some of them are never used;
+    the network tells, and is looked at, without weights, where it matters.
+
+    Args:
+        config: The model's configuration.
+        asked: Length that is asked for.
+    """
+    longest: int | None = getattr(config, "max_position_embeddings", None)
+    if longest is None or asked < longest - 8 or asked > longest:
+        return longest
+    with torch.device("meta"):
+        network = AutoModel.from_config(config)
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings"):
+            skipped = getattr(module, "padding_idx", None)
+            return longest if skipped is None else longest - int(skipped) - 1
+    return longest
 
 
 def classifier_class(config: PretrainedConfig) -> type[PreTrainedModel] | None:

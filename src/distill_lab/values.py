@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -37,6 +39,12 @@ def _in_words(hint: Any) -> str:
         return " or ".join(dict.fromkeys(options))
     if get_origin(hint) is Literal:
         return " or ".join(repr(choice) for choice in get_args(hint))
+    kind = get_origin(hint) or hint
+    if hint not in words and inspect.isclass(kind):
+        if issubclass(kind, Mapping):
+            return "names with values"
+        if issubclass(kind, Sequence):
+            return "a list"
     return words.get(hint, str(hint).replace("typing.", ""))
 
 

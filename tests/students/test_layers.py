@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
 from distill_lab.results import Result
-from distill_lab.students.layers import select_layers, take_layers
+from distill_lab.students.layers import Layers, select_layers
 from distill_lab.students.stack import stack_name
 from tests.stacks import SIZES, stack
 
@@ -21,10 +24,18 @@ LISTS = {
 }
 
 
+def taken(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
+    """A student of these layers of a model."""
+    teacher = SimpleNamespace(model=model)
+    student = Layers(num_layers=len(layers), select=list(layers))
+    nothing: Any = None  # the rows and the problem are only for narrower ones
+    return student.build(teacher, nothing, nothing)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", SIZES)
 def test_all_layers_give_the_teacher_itself(kind: str) -> None:
     model = stack(kind)
-    student = take_layers(model, range(4)).eval()
+    student = taken(model, range(4)).eval()
     tokens = torch.randint(1, 50, (2, 9))
     with torch.no_grad():
         torch.testing.assert_close(student(tokens).logits, model(tokens).logits)
@@ -33,7 +44,7 @@ def test_all_layers_give_the_teacher_itself(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in SIZES if kind != "modernbert"])
 def test_chosen_layers_are_copied_in_order(kind: str) -> None:
     model = stack(kind)
-    student = take_layers(model, [1, 3])
+    student = taken(model, [1, 3])
     assert student.config.num_hidden_layers == 2 and model.config.num_hidden_layers == 4
     ours, theirs = (m.get_submodule(stack_name(m)) for m in (student, model))
     for new, old in enumerate((1, 3)):
@@ -45,12 +56,12 @@ def test_chosen_layers_are_copied_in_order(kind: str) -> None:
 
 def test_modernbert_layers_change_place_without_their_norm() -> None:
     model = stack("modernbert")
-    last = take_layers(model, [2, 3])
+    last = taken(model, [2, 3])
     inner, outer = last.model.layers, model.model.layers
     assert "attn_norm.weight" not in inner[0].state_dict()
     assert torch.equal(inner[0].attn.Wqkv.weight, outer[2].attn.Wqkv.weight)
     assert torch.equal(inner[1].attn_norm.weight, outer[3].attn_norm.weight)
-    swapped = take_layers(model, [1, 0])
+    swapped = taken(model, [1, 0])
     assert (swapped.model.layers[1].attn_norm.weight == 1).all()
 
 
@@ -58,16 +69,43 @@ def test_layers_that_are_not_alike_are_refused() -> None:
     model = stack("bert")
     model.bert.encoder.layer[1].register_parameter("extra", torch.nn.Parameter(torch.ones(1)))
     with pytest.raises(ConfigError, match="are not alike"):
-        take_layers(model, [1, 2])
+        taken(model, [1, 2])
 
 
 def test_the_student_shares_no_memory_with_the_teacher() -> None:
     model = stack("bert")
-    student = take_layers(model, [0])
+    student = taken(model, [0])
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.zero_()
     assert any(parameter.abs().sum() > 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "said"),
+    [
+        ("albert", {"num_hidden_layers": 4}, "no single stack of 4 layers"),
+        ("bart", {"encoder_layers": 4, "decoder_layers": 4}, "no single stack of 4 layers"),
+        ("t5", {"num_layers": 4}, "no single stack of 4 layers"),
+    ],
+)
+def test_stacks_that_cannot_be_taken_apart_are_refused_before_training(
+    kind: str, sizes: dict[str, int], said: str
+) -> None:
+    config = AutoConfig.for_model(kind, **sizes)
+    nothing: Any = None
+    with pytest.raises(ConfigError, match=said):
+        Layers(num_layers=2).check(config, nothing)
+    assert Layers(num_layers=2, select="random").check(config, nothing).num_hidden_layers == 2
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_trial_takes_no_memory_and_says_what_will_be_built(kind: str) -> None:
+    model = stack(kind)
+    student = Layers(num_layers=2, select="first")
+    nothing: Any = None
+    built = student.build(SimpleNamespace(model=model), nothing, nothing)  # type: ignore[arg-type]
+    assert student.check(model.config, nothing).to_dict() == built.config.to_dict()
 
 
 @pytest.mark.parametrize(("kind", "name"), LISTS.items())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from distill_lab.errors import ConfigError
+from distill_lab.models import load_tokenizer
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.results import Result
 from distill_lab.teachers import Ensemble, FineTuned
@@ -125,3 +126,25 @@ def test_weights_that_do_not_belong_are_refused(weights: list[float]) -> None:
         Ensemble(each=each, models=["a", "b"], weights=weights)
     with pytest.raises(ConfigError, match="at least one model"):
         Ensemble(each=each, models=[])
+
+
+def test_spellings_of_a_folder_are_one_model_and_other_folders_are_others(
+    finetuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finetuned.parent)
+    each = FineTuned(epochs=1, lr=1e-3, model="a", seed=5)
+    name = finetuned.name
+    ensemble = Ensemble(each=each, models=[name, f"./{name}/", str(finetuned)])
+    assert [member.seed for member in ensemble.members] == [5, 6, 7]
+    assert ensemble.name == f"3 x {name}"
+    other = tmp_path / name
+    other.mkdir()
+    assert Ensemble(each=each, models=[name, str(other)]).name == f"{name} + {other}"
+
+
+def test_new_members_read_with_the_tokeniser_of_the_named(finetuned: Path) -> None:
+    each = FineTuned(epochs=1, lr=1e-3, scratch={"model_type": "bert"})
+    ensemble = Ensemble(each=each, models=[None, str(finetuned)])
+    nothing: Any = None
+    own = load_tokenizer(str(finetuned), "teacher.model")
+    assert ensemble.tokenizer(nothing, 32).get_vocab() == own.get_vocab()

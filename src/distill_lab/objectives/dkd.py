@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
 
 
-def decoupled(
-    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
+@by_rows
+def decoupled(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Divide Hinton's divergence into that of the target class and that among the others.
 
     Zhao et al. 2022 (arXiv 2203.08679), without T²: `KL = TCKD + (1 - p_y) NCKD`,
@@ -27,7 +27,7 @@ def decoupled(
         temperature: T, above 0.
 
     Returns:
-        TCKD and NCKD, each a scalar in float32, summed over the rows.
+        TCKD and NCKD, `[2]` in float32, each summed over the rows.
     """
     log_q = F.log_softmax(student.float() / temperature, dim=-1)
     log_p = F.log_softmax(teacher.detach().float() / temperature, dim=-1)
@@ -36,7 +36,7 @@ def decoupled(
     p_target, p_rest, p_among = _split(log_p, target)
     tckd = p_target.exp() * (p_target - q_target) + p_rest.exp() * (p_rest - q_rest)
     nckd = (p_among.exp() * (p_among - q_among)).masked_fill(target, 0.0)
-    return tckd.sum(), nckd.sum()
+    return torch.stack([tckd.sum(), nckd.sum()])
 
 
 def _split(logs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
 
@@ -22,6 +23,18 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     logits = logits.float()
     centred = logits - logits.mean(dim=-1, keepdim=True)
     return centred / (eps + logits.std(dim=-1, keepdim=True))
+
+
+@by_rows
+def standardized_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return Hinton's divergence of standardised logits, summed over the rows, without T².
+
+    Args:
+        student: Logits `[rows, classes]`.
+        teacher: Logits `[rows, classes]`; no gradient flows to them.
+        temperature: T, above 0, applied after standardising.
+    """
+    return soft_loss(standardize(student), standardize(teacher), temperature)
 
 
 class LogitStandardized(Objective):
@@ -45,5 +58,5 @@ class LogitStandardized(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        soft = soft_loss(standardize(student.logits), standardize(teacher.logits), self.temperature)
+        soft = standardized_loss(student.logits, teacher.logits, self.temperature)
         return self.mixed(student, batch, soft, self.temperature**2)

@@ -27,7 +27,8 @@ def most_important(model: PreTrainedModel, rows: TokenRows, count: int, target: 
     of the sum of weight times gradient over the weights that read the part's output, which is the
     gradient to a gate on it (Michel et al. 2019, arXiv 1905.10650, for heads; Hou et al. 2020,
     DynaBERT, arXiv 2004.04037, for units too). For hidden dimensions the weights are those of the
-    norms, each of which is such a gate. Taken from batches of 8 rows and summed.
+    norms, each of which is such a gate. Taken from batches of 8 rows and summed; on the CPU, so
+    that a student is the same whatever device its teacher has run on.
 
     Args:
         model: The teacher; it is not changed.
@@ -50,16 +51,15 @@ def _top(scores: Tensor, keep: int) -> Tensor:
 
 def _scores(model: PreTrainedModel, rows: TokenRows, count: int) -> dict[tuple[str, int], Tensor]:
     """Return the importance of all parts, by kind and layer."""
-    probe = copy.deepcopy(model).eval().requires_grad_(True)
+    probe = copy.deepcopy(model).to("cpu").eval().requires_grad_(True)  # type: ignore[arg-type]
     totals: dict[tuple[str, int], Tensor] = defaultdict(lambda: torch.zeros(()))
     seen = 0
     for batch in training_batches(rows, _BATCH, seed=0):
-        batch.inputs = {name: value.to(probe.device) for name, value in batch.inputs.items()}
         probe.zero_grad(set_to_none=True)
-        loss = hard_loss(forward(probe, batch).logits, batch.labels.to(probe.device))
+        loss = hard_loss(forward(probe, batch).logits, batch.labels)
         (loss / len(batch)).backward()
         for key, change in _changes(probe).items():
-            totals[key] = totals[key].to(change.device) + change.abs()
+            totals[key] = totals[key] + change.abs()
         seen += len(batch)
         if seen >= count:
             break

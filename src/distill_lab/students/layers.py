@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 from distill_lab.errors import ConfigError
 from distill_lab.students.base import Student
 from distill_lab.students.importance import most_important
-from distill_lab.students.narrow import Sizes, cut, narrowed
+from distill_lab.students.narrow import Kept, Sizes, cut, narrowed
 from distill_lab.students.stack import keep_layers, stack_name, with_layers
 from distill_lab.students.translate import translate, translated
 from distill_lab.tasks import Data
@@ -108,32 +108,63 @@ class Layers(Student):
     def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
         """Refuse what the teacher has not; return the student's configuration.
 
+        The weights are taken once on trial, without memory for them.
+
         Raises:
-            ConfigError: If the teacher has too few layers, or sizes or names do not fit.
+            ConfigError: If the teacher has too few layers, sizes or names do not fit, or its layers
+                cannot be told apart.
         """
-        config = with_layers(self._narrowed(teacher), self._chosen(teacher))
-        return self._translated(config, teacher)
+        config = self._config(teacher)
+        with torch.device("meta"):
+            model = AutoModelForSequenceClassification.from_config(teacher)
+            student = AutoModelForSequenceClassification.from_config(config)
+        self._fill(
+            student, model, lambda: Kept.first(self._sizes(teacher), teacher.num_hidden_layers)
+        )
+        return config
 
     def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
         """Return the student, in float32, with copies of the teacher's weights."""
         model = teacher.model
-        chosen, narrow = self._chosen(model.config), self._narrowed(model.config)
-        config = self._translated(with_layers(narrow, chosen), model.config)
-        student: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-        if self.select == "random":
-            return student
-        state: Mapping[str, Tensor] = model.state_dict()
-        if Sizes.changes(model.config, narrow):
+
+        def kept() -> Kept:
             log.info("student: what matters most, from %d rows", self.importance_rows)
-            kept = most_important(model, data.train, self.importance_rows, Sizes.of(narrow))
+            return most_important(
+                model, data.train, self.importance_rows, self._sizes(model.config)
+            )
+
+        student: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+            self._config(model.config)
+        )
+        self._fill(student, model, kept)
+        return student
+
+    def _fill(
+        self, student: PreTrainedModel, model: PreTrainedModel, kept: Callable[[], Kept]
+    ) -> None:
+        """Load the teacher's weights, as they are chosen, cut and renamed.
+
+        Args:
+            student: Gets them.
+            model: The teacher.
+            kept: What a narrower student keeps; asked only for one.
+        """
+        if self.select == "random":
+            return
+        state: Mapping[str, Tensor] = model.state_dict()
+        narrow = self._narrowed(model.config)
+        if Sizes.changes(model.config, narrow):
             with torch.device("meta"):
                 whole = AutoModelForSequenceClassification.from_config(narrow)
-            state = cut(model, state, whole.state_dict(), kept)
-        state = keep_layers(state, stack_name(model), chosen)
-        if config.model_type != model.config.model_type:
+            state = cut(model, state, whole.state_dict(), kept())
+        state = keep_layers(state, stack_name(model), self._chosen(model.config))
+        if student.config.model_type != model.config.model_type:
             state = translate(model, state, student)
-        _load(student, state, new_head=config.model_type != model.config.model_type)
-        return student
+        _load(student, state, new_head=student.config.model_type != model.config.model_type)
+
+    def _config(self, teacher: PretrainedConfig) -> PretrainedConfig:
+        config = with_layers(self._narrowed(teacher), self._chosen(teacher))
+        return self._translated(config, teacher)
 
     def _chosen(self, teacher: PretrainedConfig) -> list[int]:
         return select_layers(teacher.num_hidden_layers, self.num_layers, self.select)
@@ -143,26 +174,13 @@ class Layers(Student):
             return teacher
         return narrowed(teacher, self.hidden_size, self.intermediate_size)
 
+    def _sizes(self, teacher: PretrainedConfig) -> Sizes:
+        return Sizes.of(self._narrowed(teacher))
+
     def _translated(self, config: PretrainedConfig, teacher: PretrainedConfig) -> PretrainedConfig:
         if self.architecture in (None, teacher.model_type):
             return config
         return translated(config, str(self.architecture))
-
-
-def take_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
-    """Return a copy of a transformer that keeps only these layers, in this order.
-
-    Args:
-        teacher: Any transformers model with one stack of `num_hidden_layers` layers.
-        layers: Which, counted from 0.
-
-    Raises:
-        ConfigError: If the stack of layers cannot be found, or its layers are not alike.
-    """
-    config = with_layers(teacher.config, layers)
-    student: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-    _load(student, keep_layers(teacher.state_dict(), stack_name(teacher), layers))
-    return student
 
 
 def _load(student: PreTrainedModel, state: Mapping[str, Tensor], new_head: bool = False) -> None:

@@ -138,6 +138,21 @@ class Kept:
     heads: Mapping[int, Tensor]
     units: Mapping[int, Tensor]
 
+    @classmethod
+    def first(cls, sizes: Sizes, layers: int) -> Kept:
+        """Return the first of everything.
+
+        Args:
+            sizes: The student's.
+            layers: The teacher's, from 0.
+        """
+        heads, units = torch.arange(sizes.key_heads), torch.arange(sizes.units)
+        return cls(
+            torch.arange(sizes.hidden),
+            dict.fromkeys(range(layers), heads),
+            dict.fromkeys(range(layers), units),
+        )
+
 
 def axes_of(model: PreTrainedModel, name: str) -> tuple[Axis, ...]:
     """Return what the axes of a weight stand for, if they are to be cut.
@@ -189,7 +204,7 @@ def cut(model: PreTrainedModel, state: State, target: State, kept: Kept) -> dict
         for axis, meaning in enumerate(axes_of(model, name)[: value.dim()]):
             if value.shape[axis] != wanted[axis]:
                 where = _positions(meaning, layer, value.shape[axis], kept, sizes)
-                value = value.index_select(axis, where)
+                value = value.index_select(axis, where.to(value.device))
         if value.shape != wanted:
             raise ConfigError(
                 f"student: it is not known how to narrow {name} of {type(model).__name__}; use"

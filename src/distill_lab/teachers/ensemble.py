@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,7 +18,6 @@ from distill_lab.errors import ConfigError
 from distill_lab.evaluation import score
 from distill_lab.guards import check_same_tokenizer
 from distill_lab.lab import Lab
-from distill_lab.models import load_tokenizer
 from distill_lab.store import digest
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
@@ -93,6 +92,11 @@ def _summed(costs: Sequence[Mapping[str, float | int | None]]) -> dict[str, floa
     return {name: sum(cost[name] or 0 for cost in costs) for name in given}
 
 
+def _whose(model: str | None) -> str:
+    """Return the same for every spelling of a folder."""
+    return "" if model is None else str(Path(model).resolve()) if Path(model).exists() else model
+
+
 class Ensemble(Teacher):
     """Several teachers, each fine-tuned or found as one alone, whose answers are averaged.
 
@@ -129,32 +133,43 @@ class Ensemble(Teacher):
             )
         self.weights = [weight / sum(weights) for weight in weights]
         self.average: Average = average
+        if None in models and not each.scratch:
+            raise ConfigError(
+                "teacher.models: null trains a model of teacher.each.scratch, which is empty"
+            )
+        seen: Counter[str] = Counter()
         self.members: list[FineTuned] = []
-        for position, model in enumerate(models):
-            member = copy.copy(each)
-            member.model = model
-            member.seed = each.seed + list(models[:position]).count(model)
-            self.members.append(member)
+        for model in models:
+            self.members.append(each.as_member(model, each.seed + seen[_whose(model)]))
+            seen[_whose(model)] += 1
 
     @property
     def name(self) -> str:
-        """The members' names, those of a kind counted."""
-        counted = Counter(member.name for member in self.members)
-        return " + ".join(f"{n} x {name}" if n > 1 else name for name, n in counted.items())
+        """The members' names, those of a kind counted, by their folders where names are alike."""
+        kinds = {_whose(member.model): member for member in self.members}
+        alike = Counter(member.name for member in kinds.values())
+        counted = Counter(_whose(member.model) for member in self.members)
+        return " + ".join(
+            ("" if count == 1 else f"{count} x ")
+            + (str(kinds[kind].model) if alike[kinds[kind].name] > 1 else kinds[kind].name)
+            for kind, count in counted.items()
+        )
 
     def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
-        """Return the first member's tokeniser; all must have the same.
+        """Return the first named member's tokeniser, or one for new models; all have the same.
 
         Raises:
             ModelError: If one cannot be loaded, or differs.
         """
-        own = self.members[0].tokenizer(splits, max_length)
-        for name in {m.model for m in self.members[1:]} - {self.members[0].model, None}:
-            assert name is not None
-            check_same_tokenizer(
-                own, load_tokenizer(name, "teacher.models"), f"teacher.models: {name}",
-                "take members with one vocabulary",
-            )  # fmt: skip
+        named = {_whose(m.model): m for m in self.members if m.model is not None}
+        first = next(iter(named.values()), self.members[0])
+        own = first.tokenizer(splits, max_length)
+        for other in named.values():
+            if other is not first:
+                check_same_tokenizer(
+                    own, other.tokenizer(splits, max_length), f"teacher.models: {other.model}",
+                    "take members with one vocabulary",
+                )  # fmt: skip
         return own
 
     def check(self, task: TextTask, data: Data) -> PretrainedConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import shutil
@@ -96,16 +97,25 @@ class FineTuned(Teacher):
         self.min_over_chance = min_over_chance
         self.scratch = dict(scratch or {})
         self.vocab_size = vocab_size
+        self.key = "teacher.model"
+        self.settings = "teacher"
+
+    def as_member(self, model: str | None, seed: int) -> FineTuned:
+        """Return the same recipe for a member of an ensemble, whose errors name its keys."""
+        member = copy.copy(self)
+        member.model, member.seed = model, seed
+        member.key, member.settings = "teacher.models", "teacher.each"
+        return member
 
     def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
-        """Return the teacher's tokeniser, which the students share.
+        """Return the teacher's tokeniser, trained on the rows for a new model.
 
         Raises:
             ModelError: If it cannot be loaded.
         """
         if self.model is None:
             return train_tokenizer(splits.train, self.vocab_size, max_length)
-        return load_tokenizer(self.model, "teacher.model")
+        return load_tokenizer(self.model, self.key)
 
     def check(self, task: TextTask, data: Data) -> PretrainedConfig:
         """Look at what can be known before anything is trained.
@@ -120,12 +130,12 @@ class FineTuned(Teacher):
         if self.model is None:
             with torch.device("meta"):
                 return self._new(task, data).config
-        config = load_config(self.model, "teacher.model")
-        check_fits(config, data, "teacher.model", self.model)
+        config = load_config(self.model, self.key)
+        check_fits(config, data, self.key, self.model)
         if Path(self.model).is_dir():
-            weight_files(Path(self.model), "teacher.model")
+            weight_files(Path(self.model), self.key)
         if self.is_finetuned():
-            check_labels(config, task, self.model)
+            check_labels(config, task, f"{self.key}={self.model}", f"{self.settings}.finetune")
         return config
 
     def prepare(self, task: TextTask, data: Data, lab: Lab) -> Live:
@@ -138,9 +148,9 @@ class FineTuned(Teacher):
             path, training = self.model, CostDict()
         else:
             path, training = self._from_store(task, data, lab)
-        model = load_classifier(path, task.problem, "teacher.model")
+        model = load_classifier(path, task.problem, self.key)
         agree_on_padding(model, data.tokenizer)
-        fingerprint = weights_fingerprint(path, "teacher.model")
+        fingerprint = weights_fingerprint(path, self.key)
         scores = self._scores(model, fingerprint, task, data, lab)
         self._refuse_chance(scores, task, data)
         return Live(model, self.name, path, fingerprint, scores, training)
@@ -157,7 +167,7 @@ class FineTuned(Teacher):
         """Whether the model is taken as it is."""
         if self.model is None or self.finetune is not None:
             return self.model is not None and not self.finetune
-        return has_head(load_config(self.model, "teacher.model"))
+        return has_head(load_config(self.model, self.key))
 
     def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
         optim = AdamW(lr=self.lr, batch_size=self.batch_size)
@@ -166,7 +176,7 @@ class FineTuned(Teacher):
             "format": _FORMAT,
             "start": self.scratch
             if self.model is None
-            else weights_fingerprint(self.model, "teacher.model"),
+            else weights_fingerprint(self.model, self.key),
             "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
             "max_length": data.max_length,
             "problem": asdict(task.problem),
@@ -192,13 +202,13 @@ class FineTuned(Teacher):
         pl.seed_everything(self.seed, verbose=False)
         if self.model is None:
             return self._new(task, data)
-        model = load_classifier(self.model, task.problem, "teacher.model")
+        model = load_classifier(self.model, task.problem, self.key, trained_next=True)
         agree_on_padding(model, data.tokenizer)
         return model
 
     def _new(self, task: TextTask, data: Data) -> PreTrainedModel:
         return new_classifier(
-            self.scratch, data.tokenizer, data.max_length, task.problem, "teacher.scratch"
+            self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
         )
 
     def _scores(
@@ -229,6 +239,6 @@ class FineTuned(Teacher):
             raise ModelError(
                 f"teacher {self.name}: its {metric} on the evaluation split is {reached:.3f}, a"
                 f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
-                " (teacher.epochs, teacher.lr), choose another (teacher.model), or go on all the"
-                " same with teacher.min_over_chance=-1"
+                f" ({self.settings}.epochs, {self.settings}.lr), choose another ({self.key}), or go"
+                f" on all the same with {self.settings}.min_over_chance=-1"
             )
