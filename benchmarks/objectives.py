@@ -60,9 +60,10 @@ def main() -> None:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the page there, and the guide's table"
     )
+    parser.add_argument("--only", default="", metavar="TEXT", help="time objectives with this name")
     given = parser.parse_args()
-    memory = memory_lines()
-    found, bare = ratios(given.rounds)
+    memory = [] if given.only else memory_lines()
+    found, bare = ratios(given.rounds, given.only)
     time = time_lines(found)
     said = setting(
         f"{torch.get_num_threads()} threads", f"{given.rounds} rounds",
@@ -72,7 +73,7 @@ def main() -> None:
     screen.print(said)
     screen.print(as_rich("Time", TIME, time))
     screen.print(as_rich("Memory", MEMORY, memory))
-    if given.markdown:
+    if given.markdown and not given.only:
         parts = [
             "# What each objective costs\n",
             f"Made by `python -m benchmarks.objectives`. {said}.\n",

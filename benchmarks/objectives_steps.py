@@ -73,10 +73,15 @@ class Bench:
         return time.perf_counter() - started
 
 
-def ratios(rounds: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Return each objective's step over its neighbours without, and the seconds of the latter."""
+def ratios(rounds: int, only: str = "") -> tuple[dict[str, list[float]], list[float]]:
+    """Return each objective's step over its neighbours without, and the seconds of the latter.
+
+    Args:
+        rounds: How often each is measured.
+        only: Text that the objectives' names must have.
+    """
     bench = Bench()
-    steps = {name: bench.step(objective) for name, objective in objectives().items()}
+    steps = {name: bench.step(one) for name, one in objectives().items() if only in name}
     found: dict[str, list[float]] = {name: [] for name in steps}
     bare: list[float] = []
     for run in (bench.bare, *steps.values()):

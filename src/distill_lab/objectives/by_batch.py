@@ -71,5 +71,7 @@ def _piece(side: Attention, vectors: Sequence[Tensor], cut: Cut) -> Attention:
         return Attention(queries, keys, values, side.scale)
     length = side.queries.shape[2]
     shape = torch.broadcast_shapes(side.allowed.shape, (len(side.queries), 1, length, length))
-    where = (*cut, cut[-1])
-    return Attention(queries, keys, values, side.scale, side.allowed.expand(shape)[where])
+    allowed = side.allowed.expand(shape)[(*cut, cut[-1])]
+    # Most pieces have no padding left, and what hides nothing need not be looked at again.
+    hides = allowed.device.type != "cpu" or not allowed.all()
+    return Attention(queries, keys, values, side.scale, allowed if hides else None)
