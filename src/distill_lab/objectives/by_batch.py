@@ -71,7 +71,8 @@ def _piece(side: Attention, vectors: Sequence[Tensor], cut: Cut) -> Attention:
         return Attention(queries, keys, values, side.scale)
     length = side.queries.shape[2]
     shape = torch.broadcast_shapes(side.allowed.shape, (len(side.queries), 1, length, length))
-    allowed = side.allowed.expand(shape)[(*cut, cut[-1])]
+    where = (*cut, cut[-1])
+    allowed = side.allowed.expand(shape)[where]
     # Most pieces have no padding left, and what hides nothing need not be looked at again.
     hides = allowed.device.type != "cpu" or not allowed.all()
     return Attention(queries, keys, values, side.scale, allowed if hides else None)
