@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from rich.console import Console
@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
 from distill_lab.tasks import Data, TextTask
-from distill_lab.tasks.batching import scoring_batches
+from distill_lab.tasks.batching import SortedByLength, scoring_batches
 from distill_lab.tasks.tokens import TokenRows
-from distill_lab.types import Scores
+from distill_lab.types import Batch, Scores
 
 _BATCH = 128
 
@@ -29,19 +29,29 @@ def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: 
         name: What the progress bar says.
     """
     model.eval().to(device)
-    batches = scoring_batches(rows, _BATCH)
-    console = Console(stderr=True)
     parts: list[Tensor] = []
     with torch.inference_mode():
-        for batch in track(
-            batches, name, len(batches), console=console, transient=True,
-            disable=not console.is_terminal,
-        ):  # fmt: skip
-            batch.inputs = {key: value.to(device) for key, value in batch.inputs.items()}
-            parts.append(forward(model, batch).logits.cpu())
-    order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
+        parts += [forward(model, batch).logits.cpu() for batch in batches_on(rows, device, name)]
+    order = torch.from_numpy(SortedByLength(rows.lengths, _BATCH).order)
     logits = torch.cat(parts)
     return torch.empty_like(logits).index_copy_(0, order, logits).clone()
+
+
+def batches_on(rows: TokenRows, device: torch.device, name: str) -> Iterator[Batch]:
+    """Give all rows once, shortest first, on a device, with a progress bar.
+
+    Args:
+        rows: What to give.
+        device: Where the batches lie.
+        name: What the progress bar says.
+    """
+    batches = scoring_batches(rows, _BATCH)
+    console = Console(stderr=True)
+    for batch in track(
+        batches, name, len(batches), console=console, transient=True,
+        disable=not console.is_terminal,
+    ):  # fmt: skip
+        yield batch.to(device)
 
 
 def answers(

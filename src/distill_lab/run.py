@@ -30,9 +30,9 @@ from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
 from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
-from distill_lab.teachers import Source, Teacher
+from distill_lab.teachers import SignalPlan, Source, Teacher
 from distill_lab.training import Budget, check_budget, device_for, fit
-from distill_lab.types import Fit, Trained
+from distill_lab.types import Fit, TeacherSource, Trained
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
-    data = _data(parts, config.seed)
+    data, plan = _data(parts, config.seed)
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
         teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
         student = _student(parts, teacher, data, config.seed)
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
-        models["student"] = _distil(parts, student, teacher, data, lab, loggers)
+        models["student"] = _distil(parts, student, plan.source(teacher, lab), data, lab, loggers)
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
         result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
@@ -87,7 +87,7 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     return result
 
 
-def _data(parts: _Parts, seed: int) -> Data:
+def _data(parts: _Parts, seed: int) -> tuple[Data, SignalPlan]:
     """Read and encode the rows; hold all parts against them and each other before any training."""
     splits = parts.task.load()
     log.info("task: %s, %s", parts.task.name, splits.describe())
@@ -101,7 +101,10 @@ def _data(parts: _Parts, seed: int) -> Data:
     parts.objective.prepare(Fit(parts.task.problem, student, teacher))
     parts.teacher.check_needs(parts.objective.needs)
     check_alignment(parts.objective.needs, data)
-    return data
+    wanted = parts.objective.needs.teacher
+    plan = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted)
+    plan.check()
+    return data, plan
 
 
 def _student(parts: _Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
@@ -116,12 +119,12 @@ def _student(parts: _Parts, teacher: Source, data: Data, seed: int) -> PreTraine
 def _distil(
     parts: _Parts,
     student: PreTrainedModel,
-    teacher: Source,
+    source: TeacherSource,
     data: Data,
     lab: Lab,
     loggers: list[Any],
 ) -> Trained:
-    module = Distillation(student, teacher, parts.objective, parts.task, parts.optim)
+    module = Distillation(student, source, parts.objective, parts.task, parts.optim)
     cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)
     scores = score(parts.task, data, answers(student, data, lab.device, "student"))
     spent = {"parameters": count_parameters(student), **cost.plain()}

@@ -56,6 +56,20 @@ class Budget:
             "seed": self.seed,
         }
 
+    def rows_seen(self, rows: int, batch_size: int) -> int:
+        """Return how many rows a training looks at, counted as often as it does.
+
+        Args:
+            rows: Rows of an epoch.
+            batch_size: Rows of a batch.
+        """
+        epochs: int | None = self.trainer.get("max_epochs")
+        steps = int(self.trainer.get("max_steps", -1))
+        in_steps = steps * batch_size * int(self.trainer.get("accumulate_grad_batches", 1))
+        if epochs is None or epochs < 0:
+            return in_steps if steps >= 0 else rows
+        return epochs * rows if steps < 0 else min(epochs * rows, in_steps)
+
     def for_teacher(self, epochs: int, max_steps: int, seed: int) -> Budget:
         """Return a budget that shares only machine and precision with this one.
 

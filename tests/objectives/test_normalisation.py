@@ -28,7 +28,7 @@ from distill_lab.optim import AdamW
 from distill_lab.tasks.batching import training_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers import Live
-from distill_lab.types import Batch, Fit, Problem, Scores
+from distill_lab.types import Batch, Fit, Problem
 from tests.stacks import stack
 
 OBJECTIVES: dict[str, Objective] = {
@@ -54,7 +54,7 @@ def rows(count: int = 12) -> TokenRows:
 
 
 def models() -> tuple[PreTrainedModel, Live]:
-    teacher = Live(stack("bert"), "teacher", "", "", Scores())
+    teacher = Live(lambda: stack("bert"), "teacher", "", "")
     return stack("bert", num_hidden_layers=2), teacher
 
 

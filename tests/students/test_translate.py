@@ -13,7 +13,7 @@ from distill_lab.results import Result
 from distill_lab.students.layers import Layers
 from distill_lab.students.translate import translated
 from distill_lab.teachers import Live
-from distill_lab.types import Problem, Scores
+from distill_lab.types import Problem
 from tests.stacks import stack
 
 PAIRS = [
@@ -24,7 +24,7 @@ PAIRS = [
 
 def translation(source: PreTrainedModel, target: str, layers: int = 4) -> PreTrainedModel:
     recipe = Layers(num_layers=layers, architecture=target)
-    live = Live(source, "teacher", "", "", Scores())
+    live = Live(lambda: source, "teacher", "", "")
     built = recipe.build(live, None, Problem("classification", ("a", "b", "c")))  # type: ignore[arg-type]
     assert recipe.check(source.config, None).model_type == target  # type: ignore[arg-type]
     return built.eval()

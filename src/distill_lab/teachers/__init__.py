@@ -1,8 +1,9 @@
 """Teachers: sources of signals."""
 
 from distill_lab.teachers.base import Source, Teacher
+from distill_lab.teachers.cached import SignalPlan
 from distill_lab.teachers.ensemble import Ensemble
 from distill_lab.teachers.finetuned import FineTuned
 from distill_lab.teachers.live import Live
 
-__all__ = ["Ensemble", "FineTuned", "Live", "Source", "Teacher"]
+__all__ = ["Ensemble", "FineTuned", "Live", "SignalPlan", "Source", "Teacher"]

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from distill_lab.lab import Lab
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
+from distill_lab.teachers.caching import Caching
 from distill_lab.types import Needs, TeacherSource, Trained
 
 
@@ -18,7 +19,16 @@ class Source(TeacherSource, Protocol):
 
     @property
     def model(self) -> PreTrainedModel:
-        """The network that students are made of."""
+        """The network that students are made of, loaded when it is asked for."""
+        ...
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its network is in memory."""
+        ...
+
+    def release(self) -> None:
+        """Forget the network until it is asked for again."""
         ...
 
     def trained(self) -> Trained:
@@ -27,7 +37,13 @@ class Source(TeacherSource, Protocol):
 
 
 class Teacher(ABC):
-    """A recipe for a teacher, looked at before anything is trained."""
+    """A recipe for a teacher, looked at before anything is trained.
+
+    Attributes:
+        caching: Whether its signals are kept.
+    """
+
+    caching: Caching
 
     @property
     @abstractmethod

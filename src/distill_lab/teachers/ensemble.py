@@ -22,6 +22,7 @@ from distill_lab.store import digest
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
 from distill_lab.teachers.base import Teacher
+from distill_lab.teachers.caching import Caching, When
 from distill_lab.teachers.finetuned import FineTuned
 from distill_lab.teachers.live import Live
 from distill_lab.types import Batch, Needs, Outputs, Scores, Trained, Wanted
@@ -74,6 +75,16 @@ class Averaged:
         """The first member's network."""
         return self.members[0].model
 
+    @property
+    def loaded(self) -> bool:
+        """Whether all networks are in memory."""
+        return all(member.loaded for member in self.members)
+
+    def release(self) -> None:
+        """Forget the networks until they are asked for again."""
+        for member in self.members:
+            member.release()
+
     def trained(self) -> Trained:
         """Return the ensemble as a model of the comparison; what it took is that of all members."""
         members = [member.trained() for member in self.members]
@@ -109,6 +120,8 @@ class Ensemble(Teacher):
         models: Folder or hub name of each member; null trains `each.scratch`.
         weights: One for each member; None weighs them alike.
         average: "probabilities" or "logits", see `average_logits`.
+        cache: Whether the average for the training rows is kept, see `Caching`.
+        cache_max_gb: Disk that this may take, in GB.
 
     Raises:
         ConfigError: If there is no member, or the weights do not belong to the members.
@@ -121,6 +134,8 @@ class Ensemble(Teacher):
         models: Sequence[str | None],
         weights: Sequence[float] | None = None,
         average: Average = "probabilities",
+        cache: When = "auto",
+        cache_max_gb: float = 10.0,
     ) -> None:
         if not models:
             raise ConfigError("teacher.models=[]: an ensemble needs at least one model")
@@ -133,6 +148,7 @@ class Ensemble(Teacher):
             )
         self.weights = [weight / sum(weights) for weight in weights]
         self.average: Average = average
+        self.caching = Caching(cache, cache_max_gb)
         if None in models and not each.scratch:
             raise ConfigError(
                 "teacher.models: null trains a model of teacher.each.scratch, which is empty"

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
     agree_on_padding,
+    count_parameters,
     has_head,
     load_classifier,
     load_config,
@@ -38,6 +39,7 @@ from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.teachers.base import Teacher
+from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
 from distill_lab.training import fit
 from distill_lab.types import Scores
@@ -45,6 +47,7 @@ from distill_lab.types import Scores
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a teacher changes
+_ANSWERS = 2  # the same for what it answers
 
 
 class FineTuned(Teacher):
@@ -62,6 +65,9 @@ class FineTuned(Teacher):
         min_over_chance: How far the main metric must lie above that of a constant answer.
         scratch: Configuration of a new model, with `model_type`.
         vocab_size: Vocabulary of the tokeniser that is trained for a new model.
+        cache: Whether what it answers for the training rows is kept, see `Caching`.
+        cache_max_gb: Disk that this may take, in GB.
+        cache_dtype: What hidden states and attention are kept in.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -80,6 +86,9 @@ class FineTuned(Teacher):
         min_over_chance: float = 0.02,
         scratch: Mapping[str, Any] | None = None,
         vocab_size: int = 4000,
+        cache: When = "auto",
+        cache_max_gb: float = 10.0,
+        cache_dtype: Kept = "bfloat16",
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
@@ -97,6 +106,7 @@ class FineTuned(Teacher):
         self.min_over_chance = min_over_chance
         self.scratch = dict(scratch or {})
         self.vocab_size = vocab_size
+        self.caching = Caching(cache, cache_max_gb, cache_dtype)
         self.key = "teacher.model"
         self.settings = "teacher"
 
@@ -148,12 +158,16 @@ class FineTuned(Teacher):
             path, training = self.model, CostDict()
         else:
             path, training = self._from_store(task, data, lab)
-        model = load_classifier(path, task.problem, self.key)
-        agree_on_padding(model, data.tokenizer)
-        fingerprint = weights_fingerprint(path, self.key)
-        scores = self._scores(model, fingerprint, task, data, lab)
+
+        def load() -> PreTrainedModel:
+            model = load_classifier(path, task.problem, self.key)
+            agree_on_padding(model, data.tokenizer)
+            return model
+
+        teacher = Live(load, self.name, path, weights_fingerprint(path, self.key))
+        scores, parameters = self._scores(teacher, task, data, lab)
         self._refuse_chance(scores, task, data)
-        return Live(model, self.name, path, fingerprint, scores, training)
+        return replace(teacher, scores=scores, cost={"parameters": parameters, **training})
 
     @property
     def name(self) -> str:
@@ -211,21 +225,24 @@ class FineTuned(Teacher):
             self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
         )
 
-    def _scores(
-        self, model: PreTrainedModel, fingerprint: str, task: TextTask, data: Data, lab: Lab
-    ) -> Scores:
+    def _scores(self, teacher: Live, task: TextTask, data: Data, lab: Lab) -> tuple[Scores, int]:
+        """Return what the teacher scores and how many parameters it has, stored if need be."""
         ingredients = {
-            "format": _FORMAT,
-            "teacher": fingerprint,
+            "format": _ANSWERS,
+            "teacher": teacher.fingerprint,
             "labels": list(task.problem.labels),
             "data": data.fingerprint,
         }
 
         def make(folder: Path) -> None:
+            model = teacher.model
             save_file(answers(model, data, lab.device, "teacher"), folder / "logits.safetensors")
+            content = {"parameters": count_parameters(model)}
+            (folder / "model.json").write_text(json.dumps(content), encoding="utf-8")
 
         path, _ = lab.store.get("answers", ingredients, make)
-        return score(task, data, load_file(path / "logits.safetensors"))
+        about = json.loads((path / "model.json").read_text(encoding="utf-8"))
+        return score(task, data, load_file(path / "logits.safetensors")), about["parameters"]
 
     def _refuse_chance(self, scores: Scores, task: TextTask, data: Data) -> None:
         metric = task.metrics[0]

@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
-from distill_lab.models import count_parameters
 from distill_lab.types import Batch, Outputs, Scores, Trained, Wanted
 
 
 @dataclass
 class Live:
-    """A frozen teacher, ready to be asked.
+    """A frozen teacher, ready to be asked; its network is loaded when somebody asks.
 
     Not a module, so that a LightningModule that holds it neither trains nor saves it.
 
     Attributes:
-        model: The network, in evaluation mode, without gradients.
+        load: Loads the network.
         name: What tables call it.
         path: Folder of the fine-tuned model.
         fingerprint: Changes with the teacher's weights.
         scores: Its metrics and logits on the evaluation sets.
-        training: What its fine-tuning took; empty when it came fine-tuned.
+        cost: Parameters, and what its fine-tuning took where the lab has done it.
     """
 
-    model: PreTrainedModel
+    load: Callable[[], PreTrainedModel]
     name: str
     path: str
     fingerprint: str
-    scores: Scores
-    training: Mapping[str, float | int | None] = field(default_factory=dict)
+    scores: Scores = field(default_factory=Scores)
+    cost: Mapping[str, float | int | None] = field(default_factory=dict)
+    _model: PreTrainedModel | None = None
 
-    def __post_init__(self) -> None:
-        self.model.eval().requires_grad_(False)
+    @property
+    def model(self) -> PreTrainedModel:
+        """The network, in evaluation mode, without gradients."""
+        if self._model is None:
+            self._model = self.load().eval().requires_grad_(False)
+        return self._model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the network is in memory."""
+        return self._model is not None
+
+    def release(self) -> None:
+        """Forget the network, which takes its memory, until somebody asks again."""
+        self._model = None
 
     def trained(self) -> Trained:
         """Return the teacher as a model of the comparison."""
-        cost = {"parameters": count_parameters(self.model), **self.training}
-        return Trained(self.scores, cost, self.fingerprint)
+        return Trained(self.scores, self.cost, self.fingerprint)
 
     def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Run the network on a batch, on the batch's device."""

@@ -1,0 +1,164 @@
+"""The teacher computed once: its signals kept in the store, for every student that asks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from distill_lab.errors import ConfigError
+from distill_lab.evaluation import batches_on
+from distill_lab.lab import Lab
+from distill_lab.tasks import Data
+from distill_lab.tasks.tokens import TokenRows
+from distill_lab.teachers.base import Source
+from distill_lab.teachers.caching import Caching, Kept
+from distill_lab.teachers.signal_check import check_signals, made_elsewhere, say_where
+from distill_lab.teachers.signal_files import SignalFiles, SignalWriter
+from distill_lab.types import Problem, TeacherSource, Wanted
+
+log = logging.getLogger(__name__)
+_FORMAT = 1  # raised when what the store holds of signals changes
+
+
+class SignalPlan:
+    """What of a teacher is to be kept, known before it is trained.
+
+    Args:
+        caching: Whether to keep it.
+        data: The rows; those of training are kept, as the teacher reads them.
+        problem: Names the logits.
+        config: The teacher's, tells the widths.
+        wanted: What the objective needs besides logits.
+    """
+
+    def __init__(
+        self,
+        caching: Caching,
+        data: Data,
+        problem: Problem,
+        config: PretrainedConfig,
+        wanted: Wanted,
+    ) -> None:
+        self.caching = caching
+        self.data = data.for_teacher or data
+        self.problem = problem
+        self.wanted = wanted
+        self.gb = _bytes(self.rows, wanted, config, problem, caching.dtype) / 1e9
+
+    @property
+    def rows(self) -> TokenRows:
+        """The training rows as the teacher reads them."""
+        return self.data.train
+
+    def check(self) -> None:
+        """Refuse to keep what is larger than the limit.
+
+        Raises:
+            ConfigError: If signals are to be kept in any case, and are too large.
+        """
+        if self.caching.when == "on" and self.gb > self.caching.max_gb:
+            self._without(
+                f"the signals of {len(self.rows):,} rows take {self.gb:.1f} GB and"
+                f" teacher.cache_max_gb is {self.caching.max_gb:g}"
+            )
+
+    def source(self, teacher: Source, lab: Lab) -> TeacherSource:
+        """Return where the student's training gets signals: the store, or the teacher itself.
+
+        Args:
+            teacher: Ready; its network is released where the store suffices.
+            lab: Gives store, budget and device.
+
+        Raises:
+            ModelError: If stored signals are not what the teacher gives now.
+        """
+        ingredients = self._ingredients(teacher)
+        if not self._keeps(lab, ingredients):
+            return teacher
+        started = time.perf_counter()
+
+        def make(folder: Path) -> None:
+            log.info("teacher: computing its signals for %s rows, once", f"{len(self.rows):,}")
+            self._write(folder, teacher, lab)
+
+        try:
+            path, found = lab.store.get("signals", ingredients, make)
+        except NotImplementedError as error:
+            self._without(f"there is {error}, which is not kept")
+            return teacher
+        files = SignalFiles(path)
+        if not found:
+            seconds = time.perf_counter() - started
+            log.info("teacher: signals kept as %s, %.2f GB in %.0f s", path, self.gb, seconds)
+        else:
+            log.info("teacher: signals found in the store: %s", path)
+            if teacher.loaded or made_elsewhere(path, lab.device):
+                check_signals(files, path, teacher, self.rows, self.wanted, lab.device)
+        teacher.release()
+        return files
+
+    def _ingredients(self, teacher: Source) -> Mapping[str, Any]:
+        return {
+            "format": _FORMAT,
+            "teacher": teacher.trained().fingerprint,
+            "rows": {name: self.data.fingerprints[name] for name in ("train", "tokenizer")},
+            "max_length": self.data.max_length,
+            "labels": list(self.problem.labels),
+            "wanted": asdict(self.wanted),
+            "dtype": self.caching.dtype if self.wanted != Wanted() else "float32",
+        }
+
+    def _keeps(self, lab: Lab, ingredients: Mapping[str, Any]) -> bool:
+        """Whether signals are to be kept, or are there already."""
+        if self.caching.when == "off":
+            return False
+        if self.caching.when == "on" or lab.store.path("signals", ingredients).is_dir():
+            return True
+        seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
+        if seen < len(self.rows):
+            self._without(f"the training looks at {seen:,} of {len(self.rows):,} rows")
+        elif self.gb > self.caching.max_gb:
+            self._without(f"its signals would take {self.gb:.1f} GB (teacher.cache_max_gb)")
+        else:
+            return True
+        return False
+
+    def _without(self, reason: str) -> None:
+        """Say that the teacher runs for every batch.
+
+        Raises:
+            ConfigError: If signals were to be kept in any case.
+        """
+        if self.caching.when == "on":
+            raise ConfigError(f"teacher.cache=on: {reason}; take teacher.cache=auto or off")
+        log.info("teacher: runs for every batch; %s", reason)
+
+    def _write(self, folder: Path, teacher: Source, lab: Lab) -> None:
+        writer = SignalWriter(folder, self.wanted, getattr(torch, self.caching.dtype))
+        for batch in batches_on(self.rows, lab.device, "teacher: signals"):
+            writer.add(batch, teacher.signals(batch, self.wanted))
+        writer.flush()
+        say_where(folder, lab.device)
+
+
+def _bytes(
+    rows: TokenRows, wanted: Wanted, config: PretrainedConfig, problem: Problem, dtype: Kept
+) -> int:
+    """Return how many bytes signals take."""
+    vectors = 0
+    if wanted.attention:
+        width = getattr(config, "head_dim", None) or (
+            config.hidden_size // config.num_attention_heads
+        )
+        vectors = 3 * config.num_attention_heads * width * len(wanted.attention)
+    if wanted.hidden_states:
+        vectors += config.hidden_size * len(wanted.hidden_states)
+    each = 2 if dtype == "bfloat16" else 4
+    return len(rows) * (4 * problem.num_labels + 16) + int(rows.offsets[-1]) * vectors * each

@@ -1,0 +1,99 @@
+"""Stored signals held against the teacher that gave them."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from distill_lab.errors import ModelError
+from distill_lab.store import write_atomically
+from distill_lab.tasks.tokens import TokenRows
+from distill_lab.teachers.signal_files import SignalFiles
+from distill_lab.types import Outputs, TeacherSource, Wanted
+
+_FILE = "made_with.json"
+_ROWS = 8
+# How far a signal may lie from what it is compared with, as a share of the largest: other batch
+# shapes and machines move the last bits, and bfloat16 keeps eight.
+_LOGITS, _TOKENS = 1e-3, 2e-2
+
+
+def say_where(folder: Path, device: torch.device) -> None:
+    """Write down what the signals in a folder are made with."""
+    write_atomically(folder / _FILE, json.dumps(_here(device), indent=2) + "\n")
+
+
+def made_elsewhere(folder: Path, device: torch.device) -> bool:
+    """Whether signals were made by other versions or on another kind of device."""
+    return _there(folder) != _here(device)
+
+
+def check_signals(
+    files: SignalFiles,
+    folder: Path,
+    teacher: TeacherSource,
+    rows: TokenRows,
+    wanted: Wanted,
+    device: torch.device,
+) -> None:
+    """Hold a few stored rows against what the teacher gives now.
+
+    Args:
+        files: The stored signals.
+        folder: Where they are, for the error.
+        teacher: Who is asked again.
+        rows: As the teacher reads them.
+        wanted: What is stored besides logits.
+        device: Where the teacher runs.
+
+    Raises:
+        ModelError: If they differ by more than precision explains.
+    """
+    step = max(1, len(rows) // _ROWS)
+    batch = rows.__getitems__(range(0, len(rows), step)[:_ROWS]).to(device)
+    stored, now = files.signals(batch, wanted), teacher.signals(batch, wanted)
+    for name, ours, theirs, share in _pairs(stored, now, batch.mask.bool()):
+        off = (ours - theirs).abs().max().item()
+        if not off <= share * (1 + theirs.abs().max().item()):
+            before, here = _there(folder), _here(device)
+            changed = [
+                f"{key} was {before.get(key)}, is {here[key]}"
+                for key in here
+                if before.get(key) != here[key]
+            ]
+            raise ModelError(
+                f"teacher.cache: {folder} holds {name} that differ from the teacher's by {off:.2g}"
+                f" ({'; '.join(changed) or 'made with the same versions'}); delete that folder, or"
+                " take teacher.cache=off"
+            )
+
+
+def _pairs(
+    stored: Outputs, now: Outputs, mask: Tensor
+) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+    """Give each signal's name, both values without padding, and how far they may lie apart."""
+    yield "logits", stored.logits, now.logits.float(), _LOGITS
+    for layer, states in stored.hidden_states.items():
+        theirs = now.hidden_states[layer]
+        yield f"hidden states ({layer})", states[mask], theirs[mask].float(), _TOKENS
+    for layer, side in stored.attention.items():
+        for part in ("queries", "keys", "values"):
+            sides = (getattr(each, part).transpose(1, 2) for each in (side, now.attention[layer]))
+            ours, theirs = (vectors[mask].float() for vectors in sides)
+            yield f"{part} (layer {layer})", ours, theirs, _TOKENS
+
+
+def _here(device: torch.device) -> dict[str, str]:
+    versions = {name: version(name) for name in ("torch", "transformers")}
+    return {"device": device.type, "machine": platform.machine(), **versions}
+
+
+def _there(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return found
