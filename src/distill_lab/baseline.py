@@ -56,7 +56,10 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         content = {"parameters": count_parameters(start), **cost.plain()}
         (folder / "cost.json").write_text(json.dumps(content), encoding="utf-8")
 
-    path, found = lab.store.get("baselines", ingredients, make)
+    path, found = lab.store.get(
+        "baselines", ingredients, make,
+        f"{start.config.num_hidden_layers} layers of {start.config.model_type} on {task.name}",
+    )  # fmt: skip
     log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)
     scores = score(task, data, load_file(path / "logits.safetensors"))
     cost = json.loads((path / "cost.json").read_text(encoding="utf-8"))

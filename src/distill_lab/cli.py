@@ -17,6 +17,7 @@ _HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a
                                           embedded demonstration
   distill-lab train -m KEY=V1,V2 ...      a sweep: every combination, one folder a job
   distill-lab compare RUN_OR_STUDY ...    finished runs side by side, mean and spread over seeds
+  distill-lab store ls|verify|rm          what is kept of teachers and baselines
 
   distill-lab VERB --help                 more about a verb
   distill-lab --version                   the version
@@ -27,7 +28,7 @@ _USAGE = 2
 def main() -> None:
     """Run the verb that was typed; errors of use end with one sentence and exit code 2."""
     verb, rest = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
-    verbs = {"train": _train, "compare": _compare}
+    verbs = {"train": _train, "compare": _compare, "store": _store}
     if verb in ("--help", "-h", "help"):
         print(_HELP, end="")
     elif verb == "--version":
@@ -68,6 +69,35 @@ def _compare(rest: list[str]) -> int:
     from distill_lab.results.show import show_comparison
 
     show_comparison(parser.parse_args(rest).paths)
+    return 0
+
+
+def _store(rest: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="distill-lab store", description="What the store keeps, so that it is computed once."
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in (
+        ("ls", "list the entries with size and age"),
+        ("verify", "hold the entries against their checksums; exit code 1 if one is damaged"),
+        ("rm", "delete entries; what is needed again is made again"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("--store-dir", type=Path, default=Path("store"), metavar="FOLDER")
+    action.add_argument(
+        "names", nargs="+", metavar="ENTRY", help="as ls shows it, a fingerprint, or a kind"
+    )
+    given = parser.parse_args(rest)
+    from distill_lab import store_verbs
+
+    if given.action == "verify":
+        return 0 if store_verbs.verify(given.store_dir) else 1
+    if given.action == "rm":
+        store_verbs.remove(given.store_dir, given.names)
+    else:
+        store_verbs.show(given.store_dir)
     return 0
 
 

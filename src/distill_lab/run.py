@@ -102,7 +102,8 @@ def _data(parts: _Parts, seed: int) -> tuple[Data, SignalPlan]:
     parts.teacher.check_needs(parts.objective.needs)
     check_alignment(parts.objective.needs, data)
     wanted = parts.objective.needs.teacher
-    plan = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted)
+    name = f"{parts.teacher.name} on {parts.task.name}"
+    plan = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted, name)
     plan.check()
     return data, plan
 

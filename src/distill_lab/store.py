@@ -71,13 +71,15 @@ class Store:
         path = self.path(kind, ingredients)
         if not path.is_dir():
             return None
-        fault = _damage(path)
+        fault = damage(path)
         if fault:
             log.warning("store: %s is damaged (%s); it will be made again", path, fault)
             return None
         return path
 
-    def get(self, kind: str, ingredients: Any, make: Callable[[Path], None]) -> tuple[Path, bool]:
+    def get(
+        self, kind: str, ingredients: Any, make: Callable[[Path], None], about: str = ""
+    ) -> tuple[Path, bool]:
         """Return an entry, making it first when it is not there.
 
         One process makes it while others wait for the lock; it appears under its name only when
@@ -87,21 +89,24 @@ class Store:
             kind: First folder below the root, for example "teachers".
             ingredients: Plain data that determine the content.
             make: Writes the content into the empty folder that it is given.
+            about: What it is, for people.
 
         Returns:
             The folder, and whether it was found rather than made.
         """
         path = self.path(kind, ingredients)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path):
             found = self.find(kind, ingredients)
             if found:
                 return found, True
+            for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
             work.mkdir()
             try:
                 make(work)
-                _seal(work, kind, ingredients)
+                _seal(work, kind, ingredients, about)
                 shutil.rmtree(path, ignore_errors=True)
                 work.rename(path)
             finally:
@@ -110,7 +115,7 @@ class Store:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock of an entry; say so when another process has it."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -128,16 +133,17 @@ def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _ENTRY)
 
 
-def _seal(folder: Path, kind: str, ingredients: Any) -> None:
+def _seal(folder: Path, kind: str, ingredients: Any, about: str) -> None:
     entry = {
         "kind": kind,
+        "about": about,
         "ingredients": ingredients,
         "files": {str(p.relative_to(folder)): file_digest(p) for p in _files(folder)},
     }
     write_atomically(folder / _ENTRY, json.dumps(entry, indent=2) + "\n")
 
 
-def _damage(folder: Path) -> str:
+def damage(folder: Path) -> str:
     """Return what is wrong with an entry, or an empty string."""
     try:
         recorded = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))["files"]

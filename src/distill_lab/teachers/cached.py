@@ -36,6 +36,7 @@ class SignalPlan:
         problem: Names the logits.
         config: The teacher's, tells the widths.
         wanted: What the objective needs besides logits.
+        name: Of teacher and task, for people.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class SignalPlan:
         problem: Problem,
         config: PretrainedConfig,
         wanted: Wanted,
+        name: str,
     ) -> None:
         self.caching = caching
         self.data = data.for_teacher or data
         self.problem = problem
         self.wanted = wanted
+        self.name = name
         self.gb = _bytes(self.rows, wanted, config, problem, caching.dtype) / 1e9
 
     @property
@@ -89,7 +92,7 @@ class SignalPlan:
             self._write(folder, teacher, lab)
 
         try:
-            path, found = lab.store.get("signals", ingredients, make)
+            path, found = lab.store.get("signals", ingredients, make, self._about())
         except NotImplementedError as error:
             self._without(f"there is {error}, which is not kept")
             return teacher
@@ -103,6 +106,15 @@ class SignalPlan:
                 check_signals(files, path, teacher, self.rows, self.wanted, lab.device)
         teacher.release()
         return files
+
+    def _about(self) -> str:
+        """Say what is kept."""
+        parts = ["logits"]
+        if self.wanted.hidden_states:
+            parts.append(f"hidden states {', '.join(map(str, self.wanted.hidden_states))}")
+        if self.wanted.attention:
+            parts.append(f"attention {', '.join(map(str, self.wanted.attention))}")
+        return f"{self.name}: {'; '.join(parts)}"
 
     def _ingredients(self, teacher: Source) -> Mapping[str, Any]:
         return {

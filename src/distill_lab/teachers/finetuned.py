@@ -208,7 +208,7 @@ class FineTuned(Teacher):
             data.tokenizer.save_pretrained(folder)
             (folder / "cost.json").write_text(json.dumps(cost.plain()), encoding="utf-8")
 
-        path, found = lab.store.get("teachers", ingredients, make)
+        path, found = lab.store.get("teachers", ingredients, make, f"{self.name} on {task.name}")
         log.info("teacher: %s %s", "found in the store:" if found else "kept as", path)
         return str(path), json.loads((path / "cost.json").read_text(encoding="utf-8"))
 
@@ -240,7 +240,7 @@ class FineTuned(Teacher):
             content = {"parameters": count_parameters(model)}
             (folder / "model.json").write_text(json.dumps(content), encoding="utf-8")
 
-        path, _ = lab.store.get("answers", ingredients, make)
+        path, _ = lab.store.get("answers", ingredients, make, f"{self.name} on {task.name}")
         about = json.loads((path / "model.json").read_text(encoding="utf-8"))
         return score(task, data, load_file(path / "logits.safetensors")), about["parameters"]
 

@@ -1,0 +1,143 @@
+"""`distill-lab store`: what is kept, how much disk it takes, whether it is undamaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from distill_lab.errors import DataError, did_you_mean
+from distill_lab.results.show import console
+from distill_lab.store import damage, locked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of the store.
+
+    Attributes:
+        path: The folder.
+        about: What it is, in words.
+        size: Bytes.
+        made: Seconds since 1970.
+    """
+
+    path: Path
+    about: str
+    size: int
+    made: float
+
+    @property
+    def name(self) -> str:
+        """Kind and fingerprint, as it is typed."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return what a store holds, by kind, the newest first.
+
+    Raises:
+        DataError: If the folder is not there.
+    """
+    if not root.is_dir():
+        raise DataError(f"--store-dir={root}: there is no such folder")
+    found = [_entry(file.parent) for file in root.glob("*/*/entry.json")]
+    return sorted(found, key=lambda one: (one.path.parent.name, -one.made))
+
+
+def show(root: Path) -> None:
+    """Print what a store holds.
+
+    Raises:
+        DataError: If the folder is not there.
+    """
+    table = Table("entry", "what", "made", "size", title=str(root))
+    table.columns[-1].justify = "right"
+    every = entries(root)
+    for one in every:
+        table.add_row(one.name, one.about, _ago(time.time() - one.made), _size(one.size))
+    table.add_section()
+    table.add_row(f"{len(every)} entries", "", "", _size(sum(one.size for one in every)))
+    console().print(table)
+
+
+def remove(root: Path, names: Sequence[str]) -> None:
+    """Delete entries; another process that makes one is waited for.
+
+    Args:
+        root: Folder of the store.
+        names: Entries ("teachers/0396371748eec93e"), fingerprints or their beginnings, or kinds
+            ("signals") for all of that kind.
+
+    Raises:
+        DataError: If a name is that of no entry; nothing is deleted then.
+    """
+    every = entries(root)
+    chosen = {one.path: one for name in names for one in _named(name, every)}
+    for one in chosen.values():
+        with locked(one.path):
+            shutil.rmtree(one.path)
+        print(f"deleted {one.name}: {one.about}, {_size(one.size)}")
+
+
+def verify(root: Path) -> bool:
+    """Hold every entry against its checksums; print what is damaged.
+
+    Returns:
+        Whether all are undamaged.
+
+    Raises:
+        DataError: If the folder is not there.
+    """
+    every = entries(root)
+    faults = [(one, fault) for one in every if (fault := damage(one.path))]
+    for one, fault in faults:
+        print(f"{one.name}: {fault}; it is made again when it is needed")
+    print(f"{len(every)} entries, {len(faults)} damaged")
+    return not faults
+
+
+def _entry(path: Path) -> Entry:
+    file = path / "entry.json"
+    try:
+        about = json.loads(file.read_text(encoding="utf-8")).get("about", "")
+    except ValueError:
+        about = "entry.json is unreadable"
+    size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return Entry(path, about, size, file.stat().st_mtime)
+
+
+def _named(name: str, every: Sequence[Entry]) -> list[Entry]:
+    name = name.rstrip("/")
+    found = [
+        one
+        for one in every
+        if name in (one.name, one.path.parent.name) or (name and one.path.name.startswith(name))
+    ]
+    if not found:
+        known = [*dict.fromkeys(one.path.parent.name for one in every), *(e.name for e in every)]
+        raise DataError(
+            f"{name}: no entry of the store has this name{did_you_mean(name, known)}; `distill-lab"
+            " store ls` lists them"
+        )
+    return found
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
