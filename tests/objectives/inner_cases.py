@@ -16,10 +16,9 @@ from torch import Tensor
 
 from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.hidden import hidden_distance
-from distill_lab.objectives.minilm import value_relation
-from distill_lab.objectives.minilm_v2 import relation_scores
+from distill_lab.objectives.minilm import relation_kl
+from distill_lab.objectives.minilm_v2 import redivided
 from distill_lab.objectives.pkd import patient_distance
-from distill_lab.objectives.relations import rows_kl, seen
 from distill_lab.objectives.rkd import angle_relation, distance_relation, mean_of_tokens
 from distill_lab.objectives.tinybert import score_distance
 from distill_lab.types import Attention
@@ -58,8 +57,8 @@ def _of_hidden(function: Callable[..., Tensor], *args: Any) -> Distance:
 
 
 def _redivided(part: str, s: Layer, t: Layer, mask: Tensor) -> Tensor:
-    pairs = seen(as_attention(s), as_attention(t), mask)
-    return rows_kl(relation_scores(s[part], 3), relation_scores(t[part], 3), pairs)
+    sides = (redivided(as_attention(side), 3) for side in (s, t))
+    return relation_kl(*sides, mask, part)  # type: ignore[no-any-return]
 
 
 def _of_pooled(function: Callable[[Tensor, Tensor], Tensor]) -> Distance:
@@ -87,7 +86,7 @@ CASES = {
     "attention kl": Case(_of_attention(attention_distance, "kl"), references.attention_kl, QK),
     "attention mse": Case(_of_attention(attention_distance, "mse"), references.attention_mse, QK),
     "scores": Case(_of_attention(score_distance), references.scores_mse, QK),
-    "values": Case(_of_attention(value_relation), references.values_kl, ("values",)),
+    "values": Case(_of_attention(relation_kl, "values"), references.values_kl, ("values",)),
     **{
         f"{part} redivided": Case(
             partial(_redivided, part),

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from distill_lab.objectives import by_batch
 from distill_lab.objectives.attention import attention_distance
-from distill_lab.objectives.minilm import value_relation
-from distill_lab.objectives.minilm_v2 import relation_kl
+from distill_lab.objectives.minilm import relation_kl
+from distill_lab.objectives.minilm_v2 import redivided
 from distill_lab.objectives.tinybert import score_distance
 from distill_lab.types import Attention
 from tests.objectives.inner_cases import Layer, as_attention, layer
@@ -20,8 +20,8 @@ DISTANCES = {
     "attention kl": lambda s, t, mask: attention_distance(s, t, mask, "kl"),
     "attention mse": lambda s, t, mask: attention_distance(s, t, mask, "mse"),
     "scores": score_distance,
-    "values": value_relation,
-    "queries": lambda s, t, mask: relation_kl(s, t, mask, "queries", 3),
+    "values": lambda s, t, mask: relation_kl(s, t, mask, "values"),
+    "queries": lambda s, t, mask: relation_kl(redivided(s, 3), redivided(t, 3), mask, "queries"),
 }
 MASKS = {
     "right": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]]),

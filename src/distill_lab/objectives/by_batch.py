@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec
 
-import torch
 from torch import Tensor
 
 from distill_lab.objectives.by_rows import Cut, in_pieces
@@ -27,8 +26,9 @@ def by_batch(
     kept.
 
     Args:
-        function: Takes the student's attention, the teacher's and the mask `[batch, length]`;
-            returns a scalar that is a sum over the rows of the batch.
+        function: Takes the student's attention, the teacher's with as many heads, and the mask
+            `[batch, length]`; returns a scalar that is a sum over rows and heads. What comes out is
+            the mean over heads.
     """
 
     @functools.wraps(function)
@@ -38,14 +38,14 @@ def by_batch(
         _, heads, length, _ = student.queries.shape
         step = max(1, _PIECE.get(mask.device.type, _ELSEWHERE) // (heads * length**2))
         if step >= len(mask):
-            return function(student, teacher, mask, *args, **kwargs)
+            return function(student, teacher, mask, *args, **kwargs) / heads
 
         def part(cut: Cut, *vectors: Tensor) -> Tensor:
             ours = _piece(student, vectors, cut)
             theirs = _piece(teacher, [x[cut] for x in _vectors(teacher)], cut)
             return function(ours, theirs, mask[cut[0], cut[2]], *args, **kwargs)
 
-        return in_pieces(part, _cuts(mask, step), *_vectors(student))
+        return in_pieces(part, _cuts(mask, step), *_vectors(student)) / heads
 
     return pieces  # type: ignore[return-value]  # wraps names the first arguments
 
@@ -69,10 +69,10 @@ def _piece(side: Attention, vectors: Sequence[Tensor], cut: Cut) -> Attention:
     queries, keys, values = vectors
     if side.allowed is None:
         return Attention(queries, keys, values, side.scale)
-    length = side.queries.shape[2]
-    shape = torch.broadcast_shapes(side.allowed.shape, (len(side.queries), 1, length, length))
-    where = (*cut, cut[-1])
-    allowed = side.allowed.expand(shape)[where]
+    rows, _, tokens = cut
+    batch, _, length, _ = side.queries.shape
+    heads = side.allowed.shape[1] if side.allowed.dim() == 4 else 1
+    allowed = side.allowed.expand(batch, heads, length, length)[rows, :, tokens, tokens]
     # Most pieces have no padding left, and what hides nothing need not be looked at again.
     hides = allowed.device.type != "cpu" or not allowed.all()
     return Attention(queries, keys, values, side.scale, allowed if hides else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from distill_lab.objectives.attention import attention_distance
@@ -18,10 +20,12 @@ from distill_lab.objectives.relations import (
 from distill_lab.objectives.teacher_layer import check_layer
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
+Part = Literal["queries", "keys", "values"]
+
 
 @by_batch
-def value_relation(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
-    """Return KL of the scaled products among values, mean over heads, summed over tokens.
+def relation_kl(student: Attention, teacher: Attention, mask: Tensor, part: Part) -> Tensor:
+    """Return KL of the scaled products among values, queries or keys, mean over heads.
 
     Wang et al. 2020 (arXiv 2002.10957), section 3.2: `softmax(V Vᵀ / sqrt(d))`; the widths of the
     heads may differ.
@@ -30,11 +34,12 @@ def value_relation(student: Attention, teacher: Attention, mask: Tensor) -> Tens
         student: One layer's attention.
         teacher: One layer's attention, with as many heads.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
+        part: "queries", "keys" or "values".
 
     Returns:
-        A scalar in float32.
+        A scalar in float32, summed over the tokens.
     """
-    s, t = (products(side.values) for side in (student, teacher))
+    s, t = (products(getattr(side, part)) for side in (student, teacher))
     return rows_kl(s, t, seen(student, teacher, mask))
 
 
@@ -70,5 +75,5 @@ class MiniLM(Objective):
         return {
             "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
             "attention": Term(attention, "tokens", self.lam),
-            "values": Term(value_relation(s, t, batch.mask), "tokens", self.lam),
+            "values": Term(relation_kl(s, t, batch.mask, "values"), "tokens", self.lam),
         }

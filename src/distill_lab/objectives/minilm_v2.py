@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-from torch import Tensor
+from dataclasses import replace
+from typing import get_args
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
-from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.objectives.relations import needs_attention, products, rows_kl, seen
+from distill_lab.objectives.minilm import Part, relation_kl
+from distill_lab.objectives.relations import needs_attention
 from distill_lab.objectives.teacher_layer import check_layer
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
-Part = Literal["queries", "keys", "values"]
 
+def redivided(attention: Attention, relation_heads: int) -> Attention:
+    """Return attention whose vectors are put side by side and divided anew.
 
-def relation_scores(vectors: Tensor, relation_heads: int) -> Tensor:
-    """Return scaled products of all pairs of tokens in each relation head.
-
-    Wang et al. 2021 (arXiv 2012.15828), section 3.1: the attention heads' vectors are put side by
-    side and divided anew, so that models with other numbers of heads can be compared.
+    Wang et al. 2021 (arXiv 2012.15828), section 3.1: so models with other numbers of heads can be
+    compared.
 
     Args:
-        vectors: Queries, keys or values, `[batch, heads, length, width]`.
+        attention: One layer's.
         relation_heads: How many parts; divides heads times width.
-
-    Returns:
-        float32 `[batch, relation_heads, length, length]`.
     """
-    batch, _, length, _ = vectors.shape
-    joined = vectors.transpose(1, 2).reshape(batch, length, relation_heads, -1)
-    return products(joined.transpose(1, 2))
-
-
-@by_batch
-def relation_kl(
-    student: Attention, teacher: Attention, mask: Tensor, part: Part, relation_heads: int
-) -> Tensor:
-    """Return KL of the relations of queries, keys or values, mean over the relation heads.
-
-    Args:
-        student: One layer's attention.
-        teacher: One layer's attention, of any heads and width.
-        mask: 1 for tokens, 0 for padding, `[batch, length]`.
-        part: "queries", "keys" or "values".
-        relation_heads: See `relation_scores`.
-
-    Returns:
-        A scalar in float32, summed over the tokens.
-    """
-    s, t = (relation_scores(getattr(side, part), relation_heads) for side in (student, teacher))
-    return rows_kl(s, t, seen(student, teacher, mask))
+    queries, keys, values = (
+        vectors.transpose(1, 2)
+        .reshape(len(vectors), vectors.shape[2], relation_heads, -1)
+        .transpose(1, 2)
+        for vectors in (attention.queries, attention.keys, attention.values)
+    )
+    return replace(attention, queries=queries, keys=keys, values=values)
 
 
 class MiniLMv2(Objective):
@@ -101,9 +79,10 @@ class MiniLMv2(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard`, `queries`, `keys` and `values`."""
-        s, t = student.attention[self.last[0]], teacher.attention[self.last[1]]
+        s = redivided(student.attention[self.last[0]], self.relation_heads)
+        t = redivided(teacher.attention[self.last[1]], self.relation_heads)
         found = {"hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam)}
         for part in get_args(Part):
-            kl = relation_kl(s, t, batch.mask, part, self.relation_heads)
+            kl = relation_kl(s, t, batch.mask, part)
             found[part] = Term(kl, "tokens", self.lam / 3)
         return found

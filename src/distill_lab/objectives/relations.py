@@ -39,7 +39,7 @@ def seen(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
 
 
 def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
-    """Return KL(softmax(teacher) || softmax(student)) of rows of scores, mean over heads.
+    """Return KL(softmax(teacher) || softmax(student)) of rows of scores.
 
     Args:
         student: Scores `[batch, heads, length, length]`.
@@ -47,11 +47,11 @@ def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
         pairs: Which count, see `seen`; rows without any count nothing.
 
     Returns:
-        A scalar in float32, summed over the queries.
+        A scalar in float32, summed over queries and heads.
     """
     ours, theirs = hide(student.float(), pairs), hide(teacher.detach().float(), pairs)
     rows: Tensor = _RowsKL.apply(ours, theirs)  # type: ignore[no-untyped-call]
-    return rows.masked_fill(~pairs.any(dim=-1), 0.0).sum() / student.shape[1]
+    return rows.masked_fill(~pairs.any(dim=-1), 0.0).sum()
 
 
 class _RowsKL(torch.autograd.Function):
@@ -114,7 +114,7 @@ def hide(scores: Tensor, pairs: Tensor) -> Tensor:
 
 
 def squared_difference(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
-    """Return the squared difference of two maps over pairs of tokens, mean over heads.
+    """Return the squared difference of two maps over pairs of tokens.
 
     Args:
         student: `[batch, heads, length, length]`.
@@ -122,12 +122,12 @@ def squared_difference(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tenso
         pairs: Which count, see `seen`.
 
     Returns:
-        A scalar in float32, summed over the pairs.
+        A scalar in float32, summed over pairs and heads.
     """
     ours, theirs = student.float(), teacher.detach().float()
     if not _all(pairs):
         ours, theirs = ours.masked_fill(~pairs, 0.0), theirs.masked_fill(~pairs, 0.0)
-    return F.mse_loss(ours, theirs, reduction="sum") / student.shape[1]
+    return F.mse_loss(ours, theirs, reduction="sum")
 
 
 def _all(which: Tensor) -> bool:
