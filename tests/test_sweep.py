@@ -10,7 +10,7 @@ import pytest
 
 from distill_lab.hydra_entry import _named_sweep
 from distill_lab.results import Result
-from hydra_plugins.distill_lab_launcher.process_launcher import job_folder, job_name
+from hydra_plugins.distill_lab_launcher.process_launcher import _Clock, job_folder, job_name
 from tests.conftest import tiny
 from tests.wandb_file import offline_runs
 
@@ -59,6 +59,27 @@ def test_a_failed_job_does_not_stop_the_others(
     assert "the teacher has 4 layers" in (failed / "error.txt").read_text()
     assert not (failed / "result.json").exists()
     assert (study / "student.num_layers=1" / "result.json").is_file()
+
+
+def test_a_wrong_value_of_one_job_stops_a_sweep_before_its_first(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "seed=1,2", "objective.lam=0,1.5", "optim.lr=0"]
+    answer = sweep(tmp_path, *line)
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr
+    said = [line for line in answer.stderr.splitlines() if line.startswith("distill-lab: ")]
+    assert len(said) == 2
+    assert said[0].endswith("optim.lr=0: the learning rate must be above 0")
+    assert "objective.lam=1.5: lam weighs" in said[1]
+    assert "(in 2 of 4 jobs, such as seed=1 objective.lam=1.5)" in said[1]
+    assert not list(tmp_path.glob("runs/*/*/")) and not (tmp_path / "store").exists()
+
+
+def test_the_time_left_is_told_from_the_jobs_that_ran() -> None:
+    clock = _Clock(4)
+    assert clock.left(1) == ""
+    clock.taken = [600, 60, 120, 120]
+    assert clock.left(3) == " (about 4 minutes left)"
 
 
 def test_an_unknown_key_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from distill_lab.baseline import train_baseline
 from distill_lab.config import Config, build, check
+from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
 from distill_lab.guards import check_alignment
 from distill_lab.lab import Lab
@@ -62,10 +63,7 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
     Raises:
         UsageError: If a key, value, file or model cannot be used as it is; before any training.
     """
-    check(config)
-    parts = _Parts(**{part.name: build(getattr(config, part.name)) for part in fields(_Parts)})
-    budget = Budget(config.trainer, config.callbacks, config.seed)
-    check_budget(budget)
+    parts, budget = look_at(config)
     provenance = provenance or Provenance.of(config)
     write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
@@ -85,6 +83,27 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
         report(loggers, result)
         result.write(out_dir)
     return result
+
+
+def look_at(config: Config) -> tuple[_Parts, Budget]:
+    """Build what a configuration names; no file is read and no model loaded.
+
+    Raises:
+        UsageError: If keys or values cannot be used; with the faults of all parts.
+    """
+    check(config)
+    built, faults = dict[str, Any](), list[str]()
+    for part in fields(_Parts):
+        try:
+            built[part.name] = build(getattr(config, part.name))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    parts = _Parts(**built)
+    budget = Budget(config.trainer, config.callbacks, config.seed)
+    check_budget(budget)
+    return parts, budget
 
 
 def _data(parts: _Parts, seed: int) -> tuple[Data, SignalPlan]:

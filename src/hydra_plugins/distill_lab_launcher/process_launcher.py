@@ -7,20 +7,24 @@ own under `-m`; a process for each job has none of this.
 import json
 import logging
 import re
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from distill_lab.errors import JobsFailed
+from distill_lab.config import plain
+from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.store import digest
 
 log = logging.getLogger(__name__)
@@ -61,16 +65,20 @@ class ProcessLauncher(Launcher):
         """Run the jobs; one that fails does not stop the others.
 
         Raises:
-            JobsFailed: At the end, if any did.
+            ConfigError: Before the first one, if any cannot be composed or has a wrong value.
+            JobsFailed: At the end, if any failed.
         """
         sweep_dir = Path(str(self.config.hydra.sweep.dir))
         varying = _varying(job_overrides)
-        returns = []
-        for offset, overrides in enumerate(job_overrides):
+        composed = self._looked_at(job_overrides, varying)
+        returns, clock = [], _Clock(len(job_overrides))
+        for number, (overrides, config) in enumerate(zip(job_overrides, composed, strict=True), 1):
             names = [o for o in overrides if o in varying or len(job_overrides) == 1]
             folder = job_folder(sweep_dir, names or list(overrides), list(overrides))
-            log.info("job %d/%d: %s", offset + 1, len(job_overrides), " ".join(names))
-            returns.append(self._one(list(overrides), folder, initial_job_idx + offset))
+            left = clock.left(number)
+            log.info("job %d/%d%s: %s", number, len(job_overrides), left, " ".join(names))
+            with clock:
+                returns.append(self._one(list(overrides), folder, config, clock))
         failed = [r for r in returns if r.status is JobStatus.FAILED]
         if failed:
             lines = [f"  {r.working_dir}" for r in failed]
@@ -80,11 +88,45 @@ class ProcessLauncher(Launcher):
             )
         return returns
 
-    def _one(self, overrides: list[str], folder: Path, index: int) -> JobReturn:
+    def _looked_at(
+        self, job_overrides: Sequence[Sequence[str]], varying: set[str]
+    ) -> list[DictConfig]:
+        """Compose all jobs and hold every key and value against what takes it.
+
+        Raises:
+            ConfigError: With the faults of all jobs.
+        """
+        from distill_lab.run import look_at
+
+        composed, faults = [], dict[str, list[str]]()
+        for overrides in job_overrides:
+            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            composed.append(config)
+            job = " ".join(o for o in overrides if o in varying)
+            HydraConfig.instance().set_config(config)  # for interpolations of `hydra:`
+            try:
+                look_at(plain(_without_hydra(config)))
+            except UsageError as error:
+                for fault in str(error).splitlines():
+                    faults.setdefault(fault, []).append(job)
+        HydraConfig.instance().set_config(self.config)
+        if faults:
+            raise ConfigError(
+                fault
+                if len(jobs) == len(job_overrides)
+                else f"{fault} (in {len(jobs)} of {len(job_overrides)} jobs, such as {jobs[0]})"
+                for fault, jobs in faults.items()
+            )
+        return composed
+
+    def _one(
+        self, overrides: list[str], folder: Path, config: DictConfig, clock: "_Clock"
+    ) -> JobReturn:
         job = JobReturn(overrides=overrides, working_dir=str(folder))
-        job.cfg = self.context.config_loader.load_sweep_config(self.config, overrides)
+        job.cfg = config
         if _finished(folder, overrides):
             log.info("  finished before: %s", folder)
+            clock.skipped = True
         else:
             command = [sys.executable, "-m", "distill_lab", "train", *self._flags(), *overrides]
             command += [f"hydra.run.dir={_quoted(folder)}", "hydra.mode=RUN"]
@@ -103,6 +145,42 @@ class ProcessLauncher(Launcher):
         return [
             f"--config-dir={source.path}" for source in sources if source.provider == "command-line"
         ]
+
+
+class _Clock:
+    """Tells how long a sweep will still take, from the jobs that have run."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.taken: list[float] = []
+        self.skipped = False
+
+    def left(self, number: int) -> str:
+        """Return the time left before a job, counted from 1, or an empty string."""
+        if not self.taken:
+            return ""
+        # The first job also trains the teacher; later ones tell more.
+        each = statistics.median(self.taken[1:] or self.taken)
+        minutes = each * (self.jobs - number + 1) / 60
+        return f" (about {_in_words(minutes)} left)"
+
+    def __enter__(self) -> None:
+        self._since, self.skipped = time.monotonic(), False
+
+    def __exit__(self, *_: object) -> None:
+        if not self.skipped:
+            self.taken.append(time.monotonic() - self._since)
+
+
+def _in_words(minutes: float) -> str:
+    if minutes < 1:
+        return "a minute"
+    return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    keys = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, keys)
 
 
 def job_name(overrides: Sequence[str]) -> str:
