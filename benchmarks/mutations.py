@@ -2,10 +2,11 @@
 
 Every deletion that `mutations_find.py` finds in the source of the objectives is made, one at a
 time, and the tests of `tests/objectives` that train nothing are run on the result. They must fail
-by an assertion. A single `masked_fill` may be redundant beside another mask: it is excused
-where the tests pass and values and gradients of all their cases are the same to the last
-bit. The exit code is 1 if a mutant survives, or if an objective has no teacher to detach or, with a
-temperature, no T². It takes a core for ten minutes; fork is needed, so not on Windows.
+by an assertion. A single `masked_fill` may be redundant beside another mask, a `detach` beside a
+function without a gradient to the teacher: they are excused where the tests pass and values and
+gradients of all their cases, the teacher's too, are the same to the last bit. The exit code is 1 if
+a mutant survives, or if an objective has no teacher to detach or, with a temperature, no T². It
+takes a core for ten minutes; fork is needed, so not on Windows.
 
     python -m benchmarks.mutations --markdown benchmarks/mutations.md
 """
@@ -89,8 +90,9 @@ Each mutant is one edit: `t2` deletes the factor T², `detach` lets gradients re
 `mask` lets all padding of a function count, `mask argument` does so from the objective's call,
 `one fill` and `one mask` delete a single mask, `class fill` one that leaves out a class, `unit`
 divides by the rows instead of what counts. *Killed* means that a test fails by an assertion.
-*Redundant*: another mask settles the same; the tests pass without this one, and all values and
-gradients of their cases stay, to the last bit. The second table says by number which mutants
+*Redundant*: another mask, or a function that has no gradient to the teacher, settles the same; the
+tests pass without this one, and all values and gradients of their cases, the teacher's too, stay to
+the last bit. The second table says by number which mutants
 concern an objective, through its own source and all that it calls; "-" where its formula has no
 such thing.
 """

@@ -40,7 +40,7 @@ HEAVY = (
     "pandas",
     "hydra",
 )
-REDUNDANT = ("one fill", "class fill")
+REDUNDANT = ("one fill", "class fill", "detach")
 """Kinds of which one may change nothing, because another mask settles the same."""
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ def tests() -> tuple[int, Watch]:
 
 
 def behaviour(draws: int = 20) -> str:
-    """Return a hash of value and gradient of each case in the tables of the tests.
+    """Return a hash of value and gradients, the teacher's too, of each case in the tests' tables.
 
     Args:
         draws: Random inputs of each case, of ordinary size and of thirty times that.
@@ -137,8 +137,10 @@ def behaviour(draws: int = 20) -> str:
         for scale in (1.0, 30.0):
             for value, inputs in _values(seed, scale):
                 value.backward()
-                for tensor in (value.detach(), *(x.grad for x in inputs if x.grad is not None)):
-                    found.update(tensor.numpy().tobytes())
+                found.update(value.detach().numpy().tobytes())
+                for place, tensor in enumerate(inputs):
+                    if tensor.grad is not None:
+                        found.update(place.to_bytes(1, "big") + tensor.grad.numpy().tobytes())
     return found.hexdigest()
 
 
@@ -146,15 +148,15 @@ def _values(seed: int, scale: float) -> Iterator[tuple[Any, list[Any]]]:
     outer = importlib.import_module("tests.objectives.cases")
     for case in outer.CASES.values():
         student, teacher, labels = outer.draw(seed=seed)
-        student = (scale * student).requires_grad_()
-        yield outer.soft_part(case, student, scale * teacher, labels), [student]
+        inputs = [(scale * logits).requires_grad_() for logits in (student, teacher)]
+        yield outer.soft_part(case, *inputs, labels), inputs
     inner = importlib.import_module("tests.objectives.inner_cases")
     for case in inner.CASES.values():
         ours, theirs = (
             {part: scale * value for part, value in inner.layer(seed + side).items()}
             for side in (0, 100)
         )
-        inputs = [value.requires_grad_() for value in ours.values()]
+        inputs = [value.requires_grad_() for value in (*ours.values(), *theirs.values())]
         yield case.distance(ours, theirs, inner.MASK), inputs
 
 

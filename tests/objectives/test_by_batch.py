@@ -65,6 +65,10 @@ def test_pieces_give_value_and_gradient_of_the_whole(
     monkeypatch.setattr(by_batch, "_PIECE", {"cpu": 1})
     cut = found(name, sides, mask, allowed)
     assert len(pieces) == 2 * 3  # student and teacher, row by row
+    for number, (rows, _, tokens) in enumerate(pieces):
+        assert rows == slice(number // 2, number // 2 + 1)
+        seen = mask[number // 2].nonzero().flatten().tolist() or [0, 3]
+        assert tokens == slice(seen[0], seen[-1] + 1)  # from its first token to its last
     torch.testing.assert_close(cut[0], whole[0], rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(cut[1], whole[1], strict=True):
         zero = torch.zeros(3, 2, 4, 3)
