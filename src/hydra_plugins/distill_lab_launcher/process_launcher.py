@@ -157,10 +157,10 @@ class _Clock:
 
     def left(self, number: int) -> str:
         """Return the time left before a job, counted from 1, or an empty string."""
-        if not self.taken:
+        # The first job may also train the teacher; only later ones tell.
+        if len(self.taken) < 2:
             return ""
-        # The first job also trains the teacher; later ones tell more.
-        each = statistics.median(self.taken[1:] or self.taken)
+        each = statistics.median(self.taken[1:])
         minutes = each * (self.jobs - number + 1) / 60
         return f" (about {_in_words(minutes)} left)"
 
