@@ -19,7 +19,7 @@ import torch
 
 from distill_lab.config import Config
 from distill_lab.hydra_entry import compose
-from distill_lab.models import new_classifier
+from distill_lab.new_models import new_classifier
 from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.tasks.rows import Rows

@@ -6,7 +6,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
-from distill_lab.models import longest_input
+from distill_lab.new_models import longest_input
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Needs, Wanted

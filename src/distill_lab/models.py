@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -23,7 +22,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from distill_lab.attention import is_causal
-from distill_lab.errors import ConfigError, ModelError
+from distill_lab.errors import ModelError
 from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
@@ -125,93 +124,6 @@ def load_classifier(
 def has_head(config: PretrainedConfig) -> bool:
     """Whether a checkpoint is that of a classifier, rather than of an encoder alone."""
     return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
-
-
-def new_classifier(
-    sizes: Mapping[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    problem: Problem,
-    key: str,
-) -> PreTrainedModel:
-    """Build a model of given sizes with random weights.
-
-    Args:
-        sizes: Arguments of the transformers configuration, with `model_type`; they win over
-            what tokeniser and rows ask for.
-        tokenizer: Gives the vocabulary and the special tokens.
-        max_length: Longest row.
-        problem: Gives the head.
-        key: Configuration key of the sizes, for errors.
-
-    Raises:
-        ConfigError: If the architecture is unknown or the sizes do not fit together.
-    """
-    fitted = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": max_length,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "cls_token_id": tokenizer.cls_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-    }
-    try:
-        config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
-        config = _room_for(config, len(tokenizer), max_length, sizes, key)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-    except ConfigError:
-        raise
-    except (ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
-    return model
-
-
-def _room_for(
-    config: PretrainedConfig, tokens: int, max_length: int, sizes: Mapping[str, Any], key: str
-) -> PretrainedConfig:
-    """Return a configuration with as many positions as the rows need.
-
-    Raises:
-        ConfigError: If sizes that are given leave too little room.
-    """
-    if config.vocab_size < tokens:
-        raise ConfigError(
-            f"{key}.vocab_size={config.vocab_size}: the tokeniser has {tokens} tokens; leave it out"
-        )
-    longest = longest_input(config, max_length)
-    if longest is None or longest >= max_length:
-        return config
-    if "max_position_embeddings" in sizes:
-        raise ConfigError(
-            f"{key}.max_position_embeddings={sizes['max_position_embeddings']}: that takes at most"
-            f" {longest} tokens, task.max_length is {max_length}; leave it out"
-        )
-    config.max_position_embeddings += max_length - longest
-    return config
-
-
-def longest_input(config: PretrainedConfig, asked: int) -> int | None:
-    """Return how many tokens a model takes, None where it names no bound.
-
-    RoBERTa and its kin count positions from the padding id on, so that some of them are never used;
-    the network tells, and is looked at, without weights, where it matters.
-
-    Args:
-        config: The model's configuration.
-        asked: Length that is asked for.
-    """
-    longest: int | None = getattr(config, "max_position_embeddings", None)
-    if longest is None or asked < longest - 8 or asked > longest:
-        return longest
-    with torch.device("meta"):
-        network = AutoModel.from_config(config)
-    for name, module in network.named_modules():
-        if name.endswith("position_embeddings"):
-            skipped = getattr(module, "padding_idx", None)
-            return longest if skipped is None else longest - int(skipped) - 1
-    return longest
 
 
 def classifier_class(config: PretrainedConfig) -> type[PreTrainedModel] | None:

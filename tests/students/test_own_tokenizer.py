@@ -12,7 +12,7 @@ import torch
 from transformers import pipeline
 
 from distill_lab.errors import ConfigError
-from distill_lab.models import longest_input, new_classifier
+from distill_lab.new_models import longest_input, new_classifier
 from distill_lab.results import Result
 from distill_lab.tasks.rows import Rows
 from distill_lab.tasks.tokens import encode

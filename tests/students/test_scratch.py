@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill_lab.models import load_tokenizer, new_classifier
+from distill_lab.models import load_tokenizer
+from distill_lab.new_models import new_classifier
 from distill_lab.types import Problem
 from tests.conftest import TINY
 

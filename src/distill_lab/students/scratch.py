@@ -9,7 +9,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
-from distill_lab.models import new_classifier
+from distill_lab.new_models import new_classifier
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source

@@ -14,25 +14,22 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from safetensors.torch import load_file, save_file
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, ModelError
-from distill_lab.evaluation import answers, score
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
     agree_on_padding,
-    count_parameters,
     has_head,
     load_classifier,
     load_config,
     load_tokenizer,
-    new_classifier,
     weight_files,
     weights_fingerprint,
 )
 from distill_lab.modules import FineTuning
+from distill_lab.new_models import new_classifier
 from distill_lab.optim import AdamW
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.metrics import chance
@@ -41,13 +38,13 @@ from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.teachers.base import Teacher
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
+from distill_lab.teachers.scored import stored_scores
 from distill_lab.training import fit
 from distill_lab.types import Scores
 
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of a teacher changes
-_ANSWERS = 2  # the same for what it answers
 
 
 class FineTuned(Teacher):
@@ -165,7 +162,7 @@ class FineTuned(Teacher):
             return model
 
         teacher = Live(load, self.name, path, weights_fingerprint(path, self.key))
-        scores, parameters = self._scores(teacher, task, data, lab)
+        scores, parameters = stored_scores(teacher, task, data, lab)
         self._refuse_chance(scores, task, data)
         return replace(teacher, scores=scores, cost={"parameters": parameters, **training})
 
@@ -224,25 +221,6 @@ class FineTuned(Teacher):
         return new_classifier(
             self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
         )
-
-    def _scores(self, teacher: Live, task: TextTask, data: Data, lab: Lab) -> tuple[Scores, int]:
-        """Return what the teacher scores and how many parameters it has, stored if need be."""
-        ingredients = {
-            "format": _ANSWERS,
-            "teacher": teacher.fingerprint,
-            "labels": list(task.problem.labels),
-            "data": data.fingerprint,
-        }
-
-        def make(folder: Path) -> None:
-            model = teacher.model
-            save_file(answers(model, data, lab.device, "teacher"), folder / "logits.safetensors")
-            content = {"parameters": count_parameters(model)}
-            (folder / "model.json").write_text(json.dumps(content), encoding="utf-8")
-
-        path, _ = lab.store.get("answers", ingredients, make, f"{self.name} on {task.name}")
-        about = json.loads((path / "model.json").read_text(encoding="utf-8"))
-        return score(task, data, load_file(path / "logits.safetensors")), about["parameters"]
 
     def _refuse_chance(self, scores: Scores, task: TextTask, data: Data) -> None:
         metric = task.metrics[0]
