@@ -15,7 +15,9 @@ from tests.wandb_file import offline_runs
 Go = Callable[..., Result]
 
 
-def test_wandb_gets_config_curves_and_summary(lab: Go, tmp_path: Path) -> None:
+def test_wandb_gets_config_curves_and_summary(
+    lab: Go, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     result = lab("logger=wandb", "study=mine", "objective.temperature=2")
     (run,) = offline_runs(tmp_path / "run")
     assert run["group"] == "mine" and run["exit"] == 0
@@ -33,6 +35,7 @@ def test_wandb_gets_config_curves_and_summary(lab: Go, tmp_path: Path) -> None:
             assert run["summary"][f"evaluation/{model}/{name}"] == pytest.approx(value)
     assert run["summary"]["evaluation/gain"] == pytest.approx(result.gain)
     assert "comparison/artifact_path" in logged
+    assert "has no effect" not in capfd.readouterr().err
 
 
 def _steps(folder: Path) -> list[str]:

@@ -55,6 +55,8 @@ def _describe(logger: Logger, config: Config) -> None:
         return
     import wandb
 
+    # Lightning always passes a setting of which W&B warns on every start.
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         logger.experiment.config.update(asdict(config), allow_val_change=True)
     except wandb.errors.Error as error:
