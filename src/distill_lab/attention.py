@@ -66,6 +66,14 @@ def can_be_caught(model: type[PreTrainedModel]) -> bool:
     return bool(model._can_set_attn_implementation())
 
 
+def head_width(config: PretrainedConfig) -> int:
+    """Return the width of an attention head."""
+    width: int = getattr(config, "head_dim", None) or (
+        config.hidden_size // config.num_attention_heads
+    )
+    return width
+
+
 def is_causal(config: PretrainedConfig) -> bool:
     """Whether a model sees only the tokens to the left."""
     kind = config.model_type

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
 from distill_lab.tasks import Data, TextTask
-from distill_lab.tasks.batching import SortedByLength, scoring_batches
+from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.types import Batch, Scores
-
-_BATCH = 128
 
 
 def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: str) -> Tensor:
@@ -29,29 +29,28 @@ def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: 
         name: What the progress bar says.
     """
     model.eval().to(device)
-    parts: list[Tensor] = []
+    batches = scoring_batches(rows)
     with torch.inference_mode():
-        parts += [forward(model, batch).logits.cpu() for batch in batches_on(rows, device, name)]
-    order = torch.from_numpy(SortedByLength(rows.lengths, _BATCH).order)
+        parts = [forward(model, batch).logits.cpu() for batch in walk(batches, device, name)]
+    order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
     logits = torch.cat(parts)
     return torch.empty_like(logits).index_copy_(0, order, logits).clone()
 
 
-def batches_on(rows: TokenRows, device: torch.device, name: str) -> Iterator[Batch]:
-    """Give all rows once, shortest first, on a device, with a progress bar.
+def walk(batches: DataLoader[Batch], device: torch.device, name: str) -> Iterator[Batch]:
+    """Give all batches on a device, with a progress bar.
 
     Args:
-        rows: What to give.
-        device: Where the batches lie.
+        batches: What to give.
+        device: Where they are to lie.
         name: What the progress bar says.
     """
-    batches = scoring_batches(rows, _BATCH)
     console = Console(stderr=True)
     for batch in track(
         batches, name, len(batches), console=console, transient=True,
         disable=not console.is_terminal,
     ):  # fmt: skip
-        yield batch.to(device)
+        yield move_data_to_device(batch, device)
 
 
 def answers(

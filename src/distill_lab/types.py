@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
@@ -64,15 +63,6 @@ class Batch:
     def for_teacher(self) -> Batch:
         """Return the rows as the teacher reads them."""
         return replace(self, inputs=self.teacher_inputs) if self.teacher_inputs else self
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the rows on a device."""
-        inputs, teacher = (
-            {name: value.to(device) for name, value in side.items()}
-            for side in (self.inputs, self.teacher_inputs)
-        )
-        ids, labels = self.ids.to(device), self.labels.to(device)
-        return replace(self, ids=ids, inputs=inputs, labels=labels, teacher_inputs=teacher)
 
     def count(self, unit: Unit) -> int:
         """Return how many units the batch has."""

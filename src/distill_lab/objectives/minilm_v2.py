@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
+from distill_lab.attention import head_width
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
 from distill_lab.objectives.hard import hard_loss
@@ -67,10 +68,7 @@ class MiniLMv2(Objective):
         self.last = check_layer(fit, self.teacher_layer)
         self.needs = Needs(*(Wanted(attention=(layer,)) for layer in self.last))
         for role, config in (("student", fit.student), ("teacher", fit.teacher)):
-            head = getattr(config, "head_dim", None) or (
-                config.hidden_size // config.num_attention_heads
-            )
-            width = head * config.num_attention_heads
+            width = head_width(config) * config.num_attention_heads
             if width % self.relation_heads:
                 raise ConfigError(
                     f"objective.relation_heads={self.relation_heads}: does not divide the"

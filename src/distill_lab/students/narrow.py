@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from distill_lab.attention import head_width
 from distill_lab.errors import ConfigError
 from distill_lab.students.stack import State, layer_of, stack_name
 
@@ -62,7 +63,7 @@ class Sizes:
             hidden=config.hidden_size,
             heads=heads,
             key_heads=getattr(config, "num_key_value_heads", None) or heads,
-            head=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            head=head_width(config),
             units=units,
         )
 

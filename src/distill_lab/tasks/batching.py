@@ -123,7 +123,7 @@ def training_batches(
     return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
 
 
-def scoring_batches(rows: TokenRows, batch_size: int) -> DataLoader[Batch]:
+def scoring_batches(rows: TokenRows, batch_size: int = 128) -> DataLoader[Batch]:
     """Return all rows once, shortest first."""
     sampler = SortedByLength(rows.lengths, batch_size)
     return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)

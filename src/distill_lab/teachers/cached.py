@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
+from distill_lab.attention import head_width
 from distill_lab.errors import ConfigError
-from distill_lab.evaluation import batches_on
+from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
 from distill_lab.tasks import Data
+from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.base import Source
 from distill_lab.teachers.caching import Caching, Kept
@@ -154,7 +156,8 @@ class SignalPlan:
 
     def _write(self, folder: Path, teacher: Source, lab: Lab) -> None:
         writer = SignalWriter(folder, self.wanted, getattr(torch, self.caching.dtype))
-        for batch in batches_on(self.rows, lab.device, "teacher: signals"):
+        batches = scoring_batches(self.rows)
+        for batch in walk(batches, lab.device, "teacher: signals"):
             writer.add(batch, teacher.signals(batch, self.wanted))
         writer.flush()
         say_where(folder, lab.device)
@@ -164,13 +167,10 @@ def _bytes(
     rows: TokenRows, wanted: Wanted, config: PretrainedConfig, problem: Problem, dtype: Kept
 ) -> int:
     """Return how many bytes signals take."""
-    vectors = 0
-    if wanted.attention:
-        width = getattr(config, "head_dim", None) or (
-            config.hidden_size // config.num_attention_heads
-        )
-        vectors = 3 * config.num_attention_heads * width * len(wanted.attention)
+    numbers = 0  # of a token
     if wanted.hidden_states:
-        vectors += config.hidden_size * len(wanted.hidden_states)
+        numbers += config.hidden_size * len(wanted.hidden_states)
+    if wanted.attention:
+        numbers += 3 * config.num_attention_heads * head_width(config) * len(wanted.attention)
     each = 2 if dtype == "bfloat16" else 4
-    return len(rows) * (4 * problem.num_labels + 16) + int(rows.offsets[-1]) * vectors * each
+    return len(rows) * (4 * problem.num_labels + 16) + int(rows.offsets[-1]) * numbers * each

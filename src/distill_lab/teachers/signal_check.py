@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from distill_lab.errors import ModelError
 from distill_lab.store import write_atomically
 from distill_lab.tasks.tokens import TokenRows
-from distill_lab.teachers.signal_files import SignalFiles
+from distill_lab.teachers.signal_files import PARTS, SignalFiles
 from distill_lab.types import Outputs, TeacherSource, Wanted
 
 _FILE = "made_with.json"
@@ -56,7 +57,7 @@ def check_signals(
         ModelError: If they differ by more than precision explains.
     """
     step = max(1, len(rows) // _ROWS)
-    batch = rows.__getitems__(range(0, len(rows), step)[:_ROWS]).to(device)
+    batch = move_data_to_device(rows.__getitems__(range(0, len(rows), step)[:_ROWS]), device)
     stored, now = files.signals(batch, wanted), teacher.signals(batch, wanted)
     for name, ours, theirs, share in _pairs(stored, now, batch.mask.bool()):
         off = (ours - theirs).abs().max().item()
@@ -83,7 +84,7 @@ def _pairs(
         theirs = now.hidden_states[layer]
         yield f"hidden states ({layer})", states[mask], theirs[mask].float(), _TOKENS
     for layer, side in stored.attention.items():
-        for part in ("queries", "keys", "values"):
+        for part in PARTS:
             sides = (getattr(each, part).transpose(1, 2) for each in (side, now.attention[layer]))
             ours, theirs = (vectors[mask].float() for vectors in sides)
             yield f"{part} (layer {layer})", ours, theirs, _TOKENS

@@ -21,7 +21,7 @@ from distill_lab.tasks.rows import Ids
 from distill_lab.types import Attention, Batch, Outputs, Wanted
 
 FILE_BYTES = 64 * 2**20
-_PARTS = ("queries", "keys", "values")
+PARTS = ("queries", "keys", "values")
 
 
 class SignalWriter:
@@ -57,7 +57,7 @@ class SignalWriter:
         for layer in self.wanted.attention:
             side = outputs.attention[layer]
             self._about |= {f"scale.{layer}": repr(side.scale), f"sees.{layer}": _sees(side, mask)}
-            for name in _PARTS:
+            for name in PARTS:
                 vectors = getattr(side, name).transpose(1, 2)[mask].to(self.dtype)
                 part[f"attention.{layer}.{name}"] = vectors
         self._waiting.append({name: value.cpu() for name, value in part.items()})
@@ -163,8 +163,7 @@ class SignalFiles:
 
     def _attention(self, layer: int, where: list[tuple[int, int]], mask: Tensor) -> Attention:
         queries, keys, values = (
-            self._padded(f"attention.{layer}.{name}", where, mask).transpose(1, 2)
-            for name in _PARTS
+            self._padded(f"attention.{layer}.{name}", where, mask).transpose(1, 2) for name in PARTS
         )
         length = mask.shape[1]
         left = self._about[f"sees.{layer}"] == "left"
