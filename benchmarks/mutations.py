@@ -22,7 +22,8 @@ from rich.progress import Progress
 from benchmarks.mutations_find import KINDS, Mutant, left_out, mutants
 from benchmarks.mutations_run import ROOT, SOURCES, Verdict, apart, judged, tests, warm
 from benchmarks.mutations_uses import concerns, has
-from benchmarks.page import Lines, as_markdown, as_rich, console, setting
+from benchmarks.page import Lines, as_markdown, as_rich, setting
+from distill_lab.results.show import console
 
 CONFIGS = ROOT / "conf/objective"
 Judged = list[tuple[Mutant, Verdict]]

@@ -24,7 +24,8 @@ from rich.progress import track
 
 from benchmarks.objectives_memory import NAMES, PLAIN, copies
 from benchmarks.objectives_steps import ratios
-from benchmarks.page import Lines, as_markdown, as_rich, console, setting
+from benchmarks.page import Lines, as_markdown, as_rich, setting
+from distill_lab.results.show import console
 
 TIME = ["objective", "step / bare step", "quartiles"]
 MEMORY = ["loss on 50,257 classes", "copies of the logits"]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,14 +17,6 @@ def setting(*more: str) -> str:
     """Return the day, Python, torch, and what else is to be said about a measurement."""
     found = [str(date.today()), f"Python {platform.python_version()}", f"torch {version('torch')}"]
     return ", ".join([*found, *more])
-
-
-def console() -> Console:
-    """Return the terminal, or where there is none, lines wide enough for a table."""
-    found = Console()
-    if not found.is_terminal:
-        found.width = 180
-    return found
 
 
 def as_rich(title: str, head: Sequence[str], lines: Lines) -> Table:

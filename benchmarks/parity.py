@@ -19,10 +19,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.page import Lines, as_markdown, as_rich, console, setting
+from benchmarks.page import Lines, as_markdown, as_rich, setting
 from benchmarks.parity_measure import TEMPERATURES, TOLERANCE, Measured, measure
 from benchmarks.parity_packages import PACKAGES
 from benchmarks.parity_recipes import SOURCES, recipes, restated, weights
+from distill_lab.results.show import console
 
 RATIOS = ["package", "loss", "case", *(f"T={t:g}" for t in TEMPERATURES), "cosine", "cause"]
 WEIGHTS = ["recipe (restated)", "its weights", "C", "T", "soft", "hard", "lam", "scale"]

@@ -57,20 +57,22 @@ def test_every_head_can_be_put_in_order(kind: str) -> None:
     tokens = torch.randint(1, 50, (2, 9))
     with torch.no_grad():
         before = model(tokens).logits
-        reorder_head(model, [2, 0, 1], "teacher.model=x")
+        reorder_head(model, [2, 0, 1], "teacher.model=x", "teacher.finetune")
         torch.testing.assert_close(model(tokens).logits, before[:, [2, 0, 1]])
 
 
 def test_a_head_that_cannot_be_put_in_order_is_refused() -> None:
     model = stack("bert")
     model.classifier = nn.Sequential(model.classifier, nn.Softmax(dim=1), nn.Linear(3, 3))
-    reorder_head(model, [2, 0, 1], "teacher.model=x")
+    reorder_head(model, [2, 0, 1], "teacher.model=x", "teacher.finetune")
     model.classifier.append(nn.LayerNorm(3))
     model.classifier[3].weight.data = torch.tensor([1.0, 2.0, 3.0])
-    with pytest.raises(ModelError, match="no last layer that could be re-ordered"):
-        reorder_head(model, [2, 0, 1], "teacher.model=x")
+    with pytest.raises(
+        ModelError, match=r"no last layer that could be re-ordered.*teacher\.finetune=true"
+    ):
+        reorder_head(model, [2, 0, 1], "teacher.model=x", "teacher.finetune")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    reorder_head(model, [2, 0, 1], "teacher.model=x", needed=False)
+    reorder_head(model, [2, 0, 1], "teacher.model=x", None)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

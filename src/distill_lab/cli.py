@@ -17,7 +17,8 @@ _HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a
                                           embedded demonstration
   distill-lab train -m KEY=V1,V2 ...      a sweep: every combination, one folder a job
   distill-lab compare RUN_OR_STUDY ...    finished runs side by side, mean and spread over seeds
-  distill-lab store ls|verify|rm          what is kept of teachers and baselines
+  distill-lab store ls|verify|rm          what is kept of teachers, signals and
+                                          baselines, with sizes and ages
 
   distill-lab VERB --help                 more about a verb
   distill-lab --version                   the version
@@ -79,16 +80,18 @@ def _store(rest: list[str]) -> int:
         prog="distill-lab store", description="What the store keeps, so that it is computed once."
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    for name, text in (
-        ("ls", "list the entries with size and age"),
-        ("verify", "hold the entries against their checksums; exit code 1 if one is damaged"),
-        ("rm", "delete entries; what is needed again is made again"),
-    ):
+    texts = {
+        "ls": "list the entries with size and age",
+        "verify": "hold the entries against their checksums; exit code 1 if one is damaged",
+        "rm": "delete entries; what is needed again is made again",
+    }
+    for name, text in texts.items():
         action = actions.add_parser(name, help=text, description=text)
         action.add_argument("--store-dir", type=Path, default=Path("store"), metavar="FOLDER")
-    action.add_argument(
-        "names", nargs="+", metavar="ENTRY", help="as ls shows it, a fingerprint, or a kind"
-    )
+        if name == "rm":
+            action.add_argument(
+                "names", nargs="+", metavar="ENTRY", help="as ls shows it, a fingerprint, or a kind"
+            )
     given = parser.parse_args(rest)
     from distill_lab import store_verbs
 

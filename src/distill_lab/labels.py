@@ -53,7 +53,7 @@ def _plain(name: str) -> str:
 
 
 def reorder_head(
-    model: PreTrainedModel, order: Sequence[int], where: str, needed: bool = True
+    model: PreTrainedModel, order: Sequence[int], where: str, finetune: str | None
 ) -> None:
     """Let a classifier give its logits in another order.
 
@@ -64,7 +64,8 @@ def reorder_head(
         model: A classifier.
         order: Logit i becomes the present logit `order[i]`.
         where: Key and value that named the model, for the error.
-        needed: Whether it is an error if that is impossible; else the model stays as it is.
+        finetune: Key that asks for fine-tuning, the remedy where that is impossible; None lets such
+            a model stay as it is.
 
     Raises:
         ModelError: If the model has no last linear layer that gives the logits.
@@ -82,10 +83,10 @@ def reorder_head(
         if torch.allclose(_probe(model), before[:, list(order)], atol=1e-5):
             return
         _permute(last, [list(order).index(i) for i in range(len(order))])
-    if needed:
+    if finetune is not None:
         raise ModelError(
             f"{where}: it has the task's labels in another order, and {type(model).__name__} has no"
-            " last layer that could be re-ordered; fine-tune it anew with teacher.finetune=true"
+            f" last layer that could be re-ordered; fine-tune it anew with {finetune}=true"
         )
 
 

@@ -75,7 +75,7 @@ def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 
 def load_classifier(
-    name: str, problem: Problem, key: str, trained_next: bool = False
+    name: str, problem: Problem, key: str, finetune: str | None = None
 ) -> PreTrainedModel:
     """Load a model with a head for the problem, in float32 whatever precision is stored.
 
@@ -86,8 +86,8 @@ def load_classifier(
         name: Folder or hub name.
         problem: Gives the number and names of the labels.
         key: Configuration key that gave the name, for errors.
-        trained_next: Whether it is trained on the problem's labels before it answers, so that the
-            order it comes in need not be known.
+        finetune: Key that asks for fine-tuning, for the error of a model whose labels cannot be put
+            in order; None where it is trained before it answers, so that the order does not matter.
 
     Raises:
         ModelError: If there are no weights, they are not those of the architecture, or its labels
@@ -117,7 +117,7 @@ def load_classifier(
     if has_head(stored):
         order = label_order(label_names(stored), problem.labels)
         if order is not None and order != sorted(order):
-            reorder_head(model, order, f"{key}={name}", needed=not trained_next)
+            reorder_head(model, order, f"{key}={name}", finetune)
     return model  # type: ignore[no-any-return]
 
 

@@ -51,7 +51,7 @@ def new_classifier(
     }
     try:
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
-        config = _room_for(config, len(tokenizer), max_length, sizes, key)
+        _make_room(config, len(tokenizer), max_length, sizes, key)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     except ConfigError:
         raise
@@ -61,10 +61,10 @@ def new_classifier(
     return model
 
 
-def _room_for(
+def _make_room(
     config: PretrainedConfig, tokens: int, max_length: int, sizes: Mapping[str, Any], key: str
-) -> PretrainedConfig:
-    """Return a configuration with as many positions as the rows need.
+) -> None:
+    """Give a configuration as many positions as the rows need.
 
     Raises:
         ConfigError: If sizes that are given leave too little room.
@@ -75,14 +75,13 @@ def _room_for(
         )
     longest = longest_input(config, max_length)
     if longest is None or longest >= max_length:
-        return config
+        return
     if "max_position_embeddings" in sizes:
         raise ConfigError(
             f"{key}.max_position_embeddings={sizes['max_position_embeddings']}: that takes at most"
             f" {longest} tokens, task.max_length is {max_length}; leave it out"
         )
     config.max_position_embeddings += max_length - longest
-    return config
 
 
 def longest_input(config: PretrainedConfig, asked: int) -> int | None:

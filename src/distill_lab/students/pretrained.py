@@ -56,6 +56,6 @@ class Pretrained(Student):
         Raises:
             ModelError: If its weights cannot be loaded.
         """
-        model = load_classifier(self.model, problem, "student.model", trained_next=True)
+        model = load_classifier(self.model, problem, "student.model")
         agree_on_padding(model, data.tokenizer)
         return model

@@ -104,6 +104,7 @@ class FineTuned(Teacher):
         self.scratch = dict(scratch or {})
         self.vocab_size = vocab_size
         self.caching = Caching(cache, cache_max_gb, cache_dtype)
+        # What errors name: the key that gave the model, and where the other settings stand.
         self.key = "teacher.model"
         self.settings = "teacher"
 
@@ -157,7 +158,7 @@ class FineTuned(Teacher):
             path, training = self._from_store(task, data, lab)
 
         def load() -> PreTrainedModel:
-            model = load_classifier(path, task.problem, self.key)
+            model = load_classifier(path, task.problem, self.key, f"{self.settings}.finetune")
             agree_on_padding(model, data.tokenizer)
             return model
 
@@ -213,7 +214,7 @@ class FineTuned(Teacher):
         pl.seed_everything(self.seed, verbose=False)
         if self.model is None:
             return self._new(task, data)
-        model = load_classifier(self.model, task.problem, self.key, trained_next=True)
+        model = load_classifier(self.model, task.problem, self.key)
         agree_on_padding(model, data.tokenizer)
         return model
 

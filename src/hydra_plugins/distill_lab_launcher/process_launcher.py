@@ -77,8 +77,7 @@ class ProcessLauncher(Launcher):
             folder = job_folder(sweep_dir, names or list(overrides), list(overrides))
             left = clock.left(number)
             log.info("job %d/%d%s: %s", number, len(job_overrides), left, " ".join(names))
-            with clock:
-                returns.append(self._one(list(overrides), folder, config, clock))
+            returns.append(self._one(list(overrides), folder, config, clock))
         failed = [r for r in returns if r.status is JobStatus.FAILED]
         if failed:
             lines = [f"  {r.working_dir}" for r in failed]
@@ -126,11 +125,11 @@ class ProcessLauncher(Launcher):
         job.cfg = config
         if _finished(folder, overrides):
             log.info("  finished before: %s", folder)
-            clock.skipped = True
         else:
             command = [sys.executable, "-m", "distill_lab", "train", *self._flags(), *overrides]
             command += [f"hydra.run.dir={_quoted(folder)}", "hydra.mode=RUN"]
-            code = subprocess.run(command, check=False).returncode
+            with clock:
+                code = subprocess.run(command, check=False).returncode
             if code:
                 job.status = JobStatus.FAILED
                 job._return_value = JobsFailed(f"{folder}: exit code {code}")
@@ -153,7 +152,6 @@ class _Clock:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self.taken: list[float] = []
-        self.skipped = False
 
     def left(self, number: int) -> str:
         """Return the time left before a job, counted from 1, or an empty string."""
@@ -165,11 +163,10 @@ class _Clock:
         return f" (about {_in_words(minutes)} left)"
 
     def __enter__(self) -> None:
-        self._since, self.skipped = time.monotonic(), False
+        self._since = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        if not self.skipped:
-            self.taken.append(time.monotonic() - self._since)
+        self.taken.append(time.monotonic() - self._since)
 
 
 def _in_words(minutes: float) -> str:
