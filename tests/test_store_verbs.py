@@ -58,6 +58,19 @@ def test_verify(
     assert f"signals/{name}: content.txt has changed" in said and "3 entries, 1 damaged" in said
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_an_unreadable_entry_is_shown_told_and_made_again(
+    content: str, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store.path("signals", "b") / "entry.json").write_text(content)
+    where = f"--store-dir={store.root}"
+    assert typed(monkeypatch, capsys, "ls", where)[0] == 0
+    code, said = typed(monkeypatch, capsys, "verify", where)
+    assert code == 1 and "entry.json is missing or unreadable" in said
+    assert not store.get("signals", "b", lambda folder: _write(folder, "b"))[1]
+    assert typed(monkeypatch, capsys, "verify", where)[0] == 0
+
+
 @pytest.mark.parametrize("how", ["entry", "beginning", "kind"])
 def test_rm(
     how: str, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -38,6 +38,15 @@ def _hash(file: Any) -> str:
     return state.hexdigest()
 
 
+def in_bytes(count: float) -> str:
+    """Return a number of bytes as people write it, in units of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +156,7 @@ def damage(folder: Path) -> str:
     """Return what is wrong with an entry, or an empty string."""
     try:
         recorded = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return f"{_ENTRY} is missing or unreadable"
     for name, expected in recorded.items():
         path = folder / name

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from distill_lab.errors import DataError, did_you_mean
 from distill_lab.results.show import console
-from distill_lab.store import damage, locked
+from distill_lab.store import damage, in_bytes, locked
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def show(root: Path) -> None:
     table.columns[-1].justify = "right"
     every = entries(root)
     for one in every:
-        table.add_row(one.name, one.about, _ago(time.time() - one.made), _size(one.size))
+        table.add_row(one.name, one.about, _ago(time.time() - one.made), in_bytes(one.size))
     table.add_section()
-    table.add_row(f"{len(every)} entries", "", "", _size(sum(one.size for one in every)))
+    table.add_row(f"{len(every)} entries", "", "", in_bytes(sum(one.size for one in every)))
     console().print(table)
 
 
@@ -82,7 +82,7 @@ def remove(root: Path, names: Sequence[str]) -> None:
     for one in chosen.values():
         with locked(one.path):
             shutil.rmtree(one.path)
-        print(f"deleted {one.name}: {one.about}, {_size(one.size)}")
+        print(f"deleted {one.name}: {one.about}, {in_bytes(one.size)}")
 
 
 def verify(root: Path) -> bool:
@@ -106,7 +106,7 @@ def _entry(path: Path) -> Entry:
     file = path / "entry.json"
     try:
         about = json.loads(file.read_text(encoding="utf-8")).get("about", "")
-    except ValueError:
+    except (ValueError, AttributeError):
         about = "entry.json is unreadable"
     size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
     return Entry(path, about, size, file.stat().st_mtime)
@@ -126,14 +126,6 @@ def _named(name: str, every: Sequence[Entry]) -> list[Entry]:
             " store ls` lists them"
         )
     return found
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _ago(seconds: float) -> str:

@@ -16,6 +16,7 @@ from distill_lab.attention import head_width
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
+from distill_lab.store import in_bytes
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
@@ -55,7 +56,7 @@ class SignalPlan:
         self.problem = problem
         self.wanted = wanted
         self.name = name
-        self.gb = _bytes(self.rows, wanted, config, problem, caching.dtype) / 1e9
+        self.size = _bytes(self.rows, wanted, config, problem, caching.dtype)
 
     @property
     def rows(self) -> TokenRows:
@@ -68,9 +69,9 @@ class SignalPlan:
         Raises:
             ConfigError: If signals are to be kept in any case, and are too large.
         """
-        if self.caching.when == "on" and self.gb > self.caching.max_gb:
+        if self.caching.when == "on" and self._is_too_large():
             self._without(
-                f"the signals of {len(self.rows):,} rows take {self.gb:.1f} GB and"
+                f"the signals of {len(self.rows):,} rows take {in_bytes(self.size)} and"
                 f" teacher.cache_max_gb is {self.caching.max_gb:g}"
             )
 
@@ -101,7 +102,8 @@ class SignalPlan:
         files = SignalFiles(path)
         if not found:
             seconds = time.perf_counter() - started
-            log.info("teacher: signals kept as %s, %.2f GB in %.0f s", path, self.gb, seconds)
+            size = in_bytes(self.size)
+            log.info("teacher: signals kept as %s, %s in %.0f s", path, size, seconds)
         else:
             log.info("teacher: signals found in the store: %s", path)
             if teacher.loaded or made_elsewhere(path, lab.device):
@@ -138,11 +140,14 @@ class SignalPlan:
         seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
         if seen < len(self.rows):
             self._without(f"the training looks at {seen:,} of {len(self.rows):,} rows")
-        elif self.gb > self.caching.max_gb:
-            self._without(f"its signals would take {self.gb:.1f} GB (teacher.cache_max_gb)")
+        elif self._is_too_large():
+            self._without(f"its signals would take {in_bytes(self.size)} (teacher.cache_max_gb)")
         else:
             return True
         return False
+
+    def _is_too_large(self) -> bool:
+        return self.size > self.caching.max_gb * 1e9
 
     def _without(self, reason: str) -> None:
         """Say that the teacher runs for every batch.
