@@ -199,3 +199,29 @@ def test_a_sliding_window_is_not_kept(tmp_path: Path) -> None:
     writer = SignalWriter(tmp_path, Wanted((), (2,)), torch.float32)
     with pytest.raises(NotImplementedError, match="neither all tokens nor those to the left"):
         writer.add(batch, teacher.signals(batch, Wanted((), (2,))))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "entries"),
+    [
+        ("", "objective.temperature=2", 1),
+        ("", "objective.lam=0.9", 1),
+        ("", "seed=2", 1),
+        ("", "student.num_layers=1", 1),
+        ("", "objective=reverse_kl", 1),
+        ("", "teacher.cache_dtype=bfloat16", 1),
+        ("objective=hidden", "objective=hidden teacher.cache_dtype=bfloat16", 2),
+        ("", "objective=hidden", 2),
+        ("", "task.max_length=16", 2),
+        ("", "task.selection=0.3", 2),
+        ("", "teacher.model=ENCODER", 2),
+    ],
+)
+def test_one_entry_serves_what_does_not_change_it(
+    first: str, second: str, entries: int, lab: Go, tmp_path: Path, encoder: Path
+) -> None:
+    line = ["baseline=false", "trainer.max_steps=1", "teacher.epochs=2", "teacher.cache=on",
+            "teacher.cache_dtype=float32"]  # fmt: skip
+    lab(*line, *first.split(), out="first")
+    lab(*line, *second.replace("ENCODER", str(encoder)).split(), out="second")
+    assert len(list((tmp_path / "store" / "signals").glob("*/entry.json"))) == entries
