@@ -101,7 +101,6 @@ CONFIGURATION = {
         "objective=distilbert: the student is 16 wide, the teacher 32",
     ),
     "beta": ("objective=jsd objective.beta=2", "objective.beta=2: from 0"),
-    "several devices": ("trainer.devices=2", "trainer.devices=2: training on several devices"),
     "accelerator that is not here": ("trainer.accelerator=cuda", "trainer: "),
     "unknown strategy": ("trainer.strategy=dpp", "trainer: "),
     "steps that cannot be": ("trainer.max_steps=-5", "trainer: "),

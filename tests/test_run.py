@@ -185,4 +185,9 @@ def test_store_entries_are_sealed(lab: Go, tmp_path: Path) -> None:
     lab()
     store = Store(tmp_path / "store")
     entries = list(store.root.glob("*/*/entry.json"))
-    assert {entry.parents[1].name for entry in entries} == {"answers", "baselines", "signals"}
+    assert {entry.parents[1].name for entry in entries} == {
+        "answers",
+        "baselines",
+        "rows",
+        "signals",
+    }

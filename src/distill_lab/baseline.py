@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import CSVLogger
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from distill_lab import ranks
 from distill_lab.evaluation import answers, score
 from distill_lab.lab import Lab
 from distill_lab.models import count_parameters, state_fingerprint
@@ -49,6 +50,8 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         loggers = [CSVLogger(str(folder), name="", version="")]
         module = FineTuning(start, task, lab.optim)
         cost = fit(module, data, lab.budget, folder, "baseline", loggers)
+        if ranks.rank() > 0:
+            return
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         save_file(answers(start, data, lab.device, "baseline"), folder / "logits.safetensors")
         start.save_pretrained(folder / "student")
@@ -56,8 +59,8 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         content = {"parameters": count_parameters(start), **cost.plain()}
         (folder / "cost.json").write_text(json.dumps(content), encoding="utf-8")
 
-    path, found = lab.store.get(
-        "baselines", ingredients, make,
+    path, found = ranks.kept(
+        lab.store, "baselines", ingredients, make,
         f"{start.config.num_hidden_layers} layers of {start.config.model_type} on {task.name}",
     )  # fmt: skip
     log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)

@@ -20,6 +20,14 @@ Node = dict[str, Any]
 
 
 @dataclass
+class Launch:
+    """How jobs are launched; changes nothing of what they learn."""
+
+    dry_run: bool = False
+    """Print what the line would do, with an estimate of time and disk, and do nothing."""
+
+
+@dataclass
 class Config:
     """The root of a run's configuration; groups are plain dicts that name their `_target_`."""
 
@@ -41,12 +49,16 @@ class Config:
     trainer: Node = field(default_factory=dict)
     callbacks: Node = field(default_factory=dict)
     logger: Node = field(default_factory=dict)
+    launch: Launch = field(default_factory=Launch)
 
 
 GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
 _BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 # What `run` passes itself when it builds a node of the group; a yaml may not give it.
-_PASSED = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
+_PASSED = {
+    "trainer": {"callbacks", "logger", "default_root_dir", "use_distributed_sampler"},
+    "logger": {"save_dir"},
+}
 
 
 def conf_dir() -> Path:
@@ -98,6 +110,7 @@ def plain(composed: DictConfig) -> Config:
         raise ConfigError(extra)
     for name in _BY_NAME:  # null switches a callback or logger off
         content[name] = {key: node for key, node in content[name].items() if node is not None}
+    content["launch"] = Launch(**content["launch"])
     return Config(**{str(key): value for key, value in content.items()})
 
 

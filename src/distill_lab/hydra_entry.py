@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -26,14 +27,14 @@ from distill_lab.config import (
     plain,
     schema,
 )
-from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.errors import ConfigError, JobsFailed, UsageError, did_you_mean
+from distill_lab.launch.jobs import ERROR_FILE, quoted, without_launching
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
 _SHOW = ("--cfg", "-c", "--info", "-i")
-ERROR_FILE = "error.txt"
 
 
 def register_schema() -> None:
@@ -90,10 +91,10 @@ def train(arguments: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
     typed = list(sys.argv)
     entry = hydra.main(version_base=_VERSION, config_path=str(conf_dir()), config_name="train")
-    sys.argv = [typed[0], *_named_sweep(arguments)]
+    sys.argv = [typed[0], *_named_sweep([*arguments, *_of_further_rank()])]
     try:
         with _sentences():
-            entry(_job(typed, refused := list[UsageError]()))()
+            entry(_job(typed, refused := list[UsageError | JobsFailed]()))()
     finally:
         sys.argv = typed
     if refused:
@@ -101,60 +102,101 @@ def train(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _of_further_rank() -> list[str]:
+    """Keep processes that train together with a first one from writing its files."""
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return [] if rank == "0" else ["hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
     """Give a sweep without a name one that the same line gives again; studies name themselves."""
+    arguments = _as_sweep_if_dry(arguments)
     keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
     named = "study" in keys or "experiments" in keys
     if named or not any(flag in arguments for flag in _MULTIRUN):
-        return list(arguments)
-    overrides = sorted(a for a in arguments if a not in _MULTIRUN)
+        return arguments
+    overrides = sorted(without_launching([a for a in arguments if a not in _MULTIRUN]))
     # Beside the other overrides: argparse wants them in one piece.
     first = next((i for i, a in enumerate(arguments) if _is_override(a)), len(arguments))
     study = f"study=sweep-{digest(overrides)[:8]}"
     return [*arguments[:first], study, *arguments[first:]]
 
 
+def _as_sweep_if_dry(arguments: Sequence[str]) -> list[str]:
+    """Let a line that is only to be told about make no folder: a sweep of one job does not."""
+    dry = any(a.startswith("launch.dry_run=") for a in arguments)
+    single = dry and not any(flag in arguments for flag in _MULTIRUN)
+    return ["-m", *arguments] if single else list(arguments)
+
+
 def _is_override(argument: str) -> bool:
     return "=" in argument and not argument.startswith("-")
 
 
-def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], Any]:
+def _job(typed: list[str], refused: list[UsageError | JobsFailed]) -> Callable[[DictConfig], Any]:
     """Return what Hydra calls for a job.
 
     Args:
         typed: The command line.
-        refused: Takes errors of use, which Hydra would announce in its own way.
+        refused: Takes what the program tells itself, which Hydra would announce in its own way.
     """
 
     def job(composed: DictConfig) -> Any:
-        # Lightning starts further ranks by repeating the command line that it finds here.
         sys.argv = typed
         state = HydraConfig.get()
         out_dir = Path(state.runtime.output_dir)
         try:
             with _Recorded(out_dir):
-                return _run(plain(composed), out_dir, state)
-        except UsageError as error:
+                return _run(plain(composed), out_dir, state, typed[2:])
+        except (UsageError, JobsFailed) as error:
             refused.append(error)
 
     return job
 
 
-def _run(config: Config, out_dir: Path, state: Any) -> Any:
+def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
+    from distill_lab import ranks
+    from distill_lab.parts import look_at
     from distill_lab.quiet import quiet_libraries
     from distill_lab.results import Provenance
     from distill_lab.results.show import show_run
     from distill_lab.run import run
 
     quiet_libraries()
+    if not ranks.comes_first():
+        logging.getLogger().setLevel(logging.WARNING)
+    parts, _ = look_at(config)
+    if parts.processes > 1 and not ranks.started():
+        return _run_together(config, parts, out_dir, typed)
     chosen = {
         name: str(choice)
         for name, choice in state.runtime.choices.items()
         if choice is not None and not name.startswith("hydra/")
     }
     result = run(config, out_dir, Provenance(chosen, list(state.overrides.task)))
-    show_run(result, out_dir)
+    if ranks.comes_first():
+        show_run(result, out_dir)
     return result.main("student")
+
+
+def _run_together(config: Config, parts: Any, out_dir: Path, typed: list[str]) -> None:
+    """Start the processes that train together, in the folder of this run.
+
+    Raises:
+        UsageError: As `run`, before they are started.
+        JobsFailed: If one of them failed.
+    """
+    from distill_lab.launch.starting import start_together
+    from distill_lab.parts import Reader
+    from distill_lab.store import Store
+
+    logging.disable(logging.INFO)  # the first of them tells
+    Reader(Store(config.store_dir)).plan(config, parts)
+    place = [f"hydra.run.dir={quoted(out_dir)}", "hydra.mode=RUN"]
+    code = start_together(parts.processes, [*typed, *place])
+    if code:
+        reason = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+        raise JobsFailed(f"one of {parts.processes} processes failed ({reason})")
 
 
 class _Recorded:
@@ -169,9 +211,11 @@ class _Recorded:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
+        if self.file.exists():  # another process of this run has told the cause
+            return
         text = (
             str(error)
-            if isinstance(error, UsageError)
+            if isinstance(error, (UsageError, JobsFailed))
             else "".join(traceback.format_exception(error))
         )
         self.file.parent.mkdir(parents=True, exist_ok=True)

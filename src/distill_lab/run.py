@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +13,27 @@ import pytorch_lightning as pl
 import yaml
 from transformers import PreTrainedModel
 
+from distill_lab import ranks
 from distill_lab.baseline import train_baseline
-from distill_lab.config import Config, build, check
+from distill_lab.config import Config
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
-from distill_lab.guards import check_alignment
 from distill_lab.lab import Lab
 from distill_lab.loggers import logged, report, title
 from distill_lab.model_card import save_student
 from distill_lab.models import count_parameters, state_fingerprint
 from distill_lab.modules import Distillation
-from distill_lab.objectives import Objective
-from distill_lab.optim import AdamW
+from distill_lab.parts import Parts, Reader, look_at
 from distill_lab.results import Provenance, Result
 from distill_lab.results.predictions import write_predictions
 from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
-from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
-from distill_lab.teachers import SignalPlan, Source, Teacher
-from distill_lab.training import Budget, check_budget, device_for, fit
-from distill_lab.types import Fit, TeacherSource, Trained
+from distill_lab.teachers import Source
+from distill_lab.training import Budget, device_for, fit
+from distill_lab.types import TeacherSource, Trained
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the configuration names, built; their values have been looked at."""
-
-    task: TextTask
-    teacher: Teacher
-    student: Student
-    objective: Objective
-    optim: AdamW
 
 
 def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> Result:
@@ -64,70 +51,44 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
         UsageError: If a key, value, file or model cannot be used as it is; before any training.
     """
     parts, budget = look_at(config)
-    provenance = provenance or Provenance.of(config)
-    write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    if parts.processes > 1 and not ranks.started():
+        raise ConfigError(
+            f"trainer.devices={config.trainer.get('devices')}: several processes are started by"
+            " `distill-lab train`, torchrun or Slurm, not by a call; or take trainer.devices=1"
+        )
+    with ranks.joined():
+        return _run(config, parts, budget, out_dir, provenance or Provenance.of(config))
+
+
+def _run(
+    config: Config, parts: Parts, budget: Budget, out_dir: Path, provenance: Provenance
+) -> Result:
+    first = ranks.rank() == 0
+    if first:
+        write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
-    data, plan = _data(parts, config.seed)
+    plan = Reader(lab.store).plan(config, parts)
+    data = plan.data
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
         teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
         student = _student(parts, teacher, data, config.seed)
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
-        models["student"] = _distil(parts, student, plan.source(teacher, lab), data, lab, loggers)
+        source = plan.signals.source(teacher, lab)
+        models["student"] = _distil(parts, student, source, data, lab, loggers)
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
         result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
-        save_student(out_dir / "student", student, data.tokenizer, result)
-        write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
-        report(loggers, result)
-        result.write(out_dir)
+        if first:
+            save_student(out_dir / "student", student, data.tokenizer, result)
+            write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
+            report(loggers, result)
+            result.write(out_dir)
     return result
 
 
-def look_at(config: Config) -> tuple[_Parts, Budget]:
-    """Build what a configuration names; no file is read and no model loaded.
-
-    Raises:
-        UsageError: If keys or values cannot be used; with the faults of all parts.
-    """
-    check(config)
-    built, faults = dict[str, Any](), list[str]()
-    for part in fields(_Parts):
-        try:
-            built[part.name] = build(getattr(config, part.name))
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    parts = _Parts(**built)
-    budget = Budget(config.trainer, config.callbacks, config.seed)
-    check_budget(budget)
-    return parts, budget
-
-
-def _data(parts: _Parts, seed: int) -> tuple[Data, SignalPlan]:
-    """Read and encode the rows; hold all parts against them and each other before any training."""
-    splits = parts.task.load()
-    log.info("task: %s, %s", parts.task.name, splits.describe())
-    data = parts.task.encode(splits, parts.teacher.tokenizer(splits, parts.task.max_length))
-    teacher = parts.teacher.check(parts.task, data)
-    own = parts.student.tokenizer()
-    if own is not None:
-        data = parts.task.encode(splits, own).beside(data)
-    student = parts.student.check(teacher, data)
-    pl.seed_everything(seed, verbose=False)  # for projections
-    parts.objective.prepare(Fit(parts.task.problem, student, teacher))
-    parts.teacher.check_needs(parts.objective.needs)
-    check_alignment(parts.objective.needs, data)
-    wanted = parts.objective.needs.teacher
-    name = f"{parts.teacher.name} on {parts.task.name}"
-    plan = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted, name)
-    plan.check()
-    return data, plan
-
-
-def _student(parts: _Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
+def _student(parts: Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
     pl.seed_everything(seed, verbose=False)
     student: PreTrainedModel = parts.student.build(teacher, data, parts.task.problem)
     student.requires_grad_(True)
@@ -137,7 +98,7 @@ def _student(parts: _Parts, teacher: Source, data: Data, seed: int) -> PreTraine
 
 
 def _distil(
-    parts: _Parts,
+    parts: Parts,
     student: PreTrainedModel,
     source: TeacherSource,
     data: Data,
@@ -146,7 +107,9 @@ def _distil(
 ) -> Trained:
     module = Distillation(student, source, parts.objective, parts.task, parts.optim)
     cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)
-    scores = score(parts.task, data, answers(student, data, lab.device, "student"))
+    scores = ranks.by_first(
+        lambda: score(parts.task, data, answers(student, data, lab.device, "student"))
+    )
     spent = {"parameters": count_parameters(student), **cost.plain()}
     return Trained(scores, spent, state_fingerprint(student.state_dict()))
 

@@ -18,7 +18,9 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
+from distill_lab import ranks
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
 from distill_lab.meter import Cost, Meter
@@ -101,31 +103,34 @@ def fit(
         KeyboardInterrupt: If the training was interrupted.
     """
     pl.seed_everything(budget.seed, verbose=False)
+    rank, world = ranks.rank(), ranks.world()
+    torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
     batch_size = module.optim.batch_size
     meter = Meter(name)
     with _quiet():
         trainer: pl.Trainer = build(
             budget.trainer,
             default_root_dir=str(out_dir),
+            use_distributed_sampler=False,  # `training_batches` divides the rows
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
         module.role = name
+        accumulate = trainer.accumulate_grad_batches
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()
         with _interruptible(trainer):
             trainer.fit(
                 module,
-                training_batches(
-                    data.train, batch_size, budget.seed, trainer.accumulate_grad_batches
-                ),
-                scoring_batches(data.selection, 4 * batch_size),
+                training_batches(data.train, batch_size, budget.seed, accumulate, rank, world),
+                scoring_batches(data.selection, 4 * batch_size, rank, world),
             )
         _load_best(trainer, module)
+    examples = sum(ranks.gathered(meter.examples))
     return Cost(
         round(time.perf_counter() - started, 3),
-        meter.examples,
-        round(meter.examples / max(meter.seconds, 1e-9), 2),
+        examples,
+        round(examples / max(meter.seconds, 1e-9), 2),
         _peak_memory_mb(),
         meter.best_epoch,
         meter.best if meter.best_epoch else None,
@@ -141,11 +146,14 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     return accelerator
 
 
-def check_budget(budget: Budget) -> None:
+def check_budget(budget: Budget) -> int:
     """Build trainer and callbacks once, so that bad values are told before any training.
 
+    Returns:
+        How many processes of this machine train together.
+
     Raises:
-        ConfigError: If Lightning refuses a value, or would use several processes.
+        ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
     try:
         with _quiet():
@@ -156,11 +164,17 @@ def check_budget(budget: Budget) -> None:
             raise
         reason = str(error.__cause__).strip().splitlines()[0]
         raise ConfigError(f"trainer: {reason}") from error
-    if trainer.world_size > 1:
+    if trainer.num_nodes > 1 and not ranks.started():
         raise ConfigError(
-            f"trainer.devices={trainer.num_devices}: training on several devices is not supported"
-            " yet; use trainer.devices=1"
+            f"trainer.num_nodes={trainer.num_nodes}: start the processes with torchrun or Slurm, or"
+            " take trainer.num_nodes=1"
         )
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy={budget.trainer.get('strategy')}: it copies a running process; take"
+            " trainer.strategy=ddp"
+        )
+    return int(trainer.num_devices) if trainer.world_size > 1 else 1
 
 
 @contextmanager
@@ -202,6 +216,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        # A training that ends within its first epoch scores none.
+        warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")
         try:
             yield
         finally:

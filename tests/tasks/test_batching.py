@@ -81,3 +81,34 @@ def test_batches_are_padded_to_their_longest(loader: str) -> None:
         assert tokens[mask == 1].tolist() == expected.tolist()
         assert batch.labels.tolist() == (batch.ids % 3).tolist()
     assert sorted(seen) == list(range(70))
+
+
+@pytest.mark.parametrize("count", [5000, 4993, 70, 33, 5])
+@pytest.mark.parametrize(("world", "accumulate"), [(2, 1), (4, 1), (3, 2)])
+def test_processes_share_the_rows(count: int, world: int, accumulate: int) -> None:
+    lengths = LENGTHS[:count]
+    samplers = [LengthGrouped(lengths, 32, 1, accumulate, rank, world) for rank in range(world)]
+    batches = [list(sampler) for sampler in samplers]
+    assert {len(each) for each in batches} == {len(sampler) for sampler in samplers}
+    rows = [i for each in batches for batch in each for i in batch]
+    assert sorted(rows) == list(range(count))
+    assert all(len(batch) > 0 for each in batches for batch in each)
+    # what a rank divides by is the mean over all ranks and the step's batches
+    for start in range(0, len(batches[0]), accumulate):
+        step = [batch for each in batches for batch in each[start : start + accumulate]]
+        tokens = sum(int(lengths[batch].sum()) for batch in step)
+        for batch in step:
+            assert batch.per_step["rows"] == sum(map(len, step)) / (world * accumulate)
+            assert batch.per_step["tokens"] == tokens / (world * accumulate)
+
+
+def test_two_processes_take_the_batches_of_two_steps_that_one_accumulates() -> None:
+    alone = list(LengthGrouped(LENGTHS[:4992], 32, 1, accumulate=2))
+    first, second = (list(LengthGrouped(LENGTHS[:4992], 32, 1, 1, rank, 2)) for rank in (0, 1))
+    assert alone[::2] == first and alone[1::2] == second
+    assert [b.per_step for b in alone[::2]] == [b.per_step for b in first]
+
+
+def test_processes_score_every_row_once() -> None:
+    parts = [list(SortedByLength(LENGTHS, 100, rank, 3)) for rank in range(3)]
+    assert sorted(i for part in parts for batch in part for i in batch) == list(range(5000))

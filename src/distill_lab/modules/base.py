@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from distill_lab import ranks
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
 from distill_lab.tasks import TextTask
@@ -38,11 +39,12 @@ class TrainedModel(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Collect the logits of one batch."""
-        self._answers.append((self.answer(batch).logits, batch.labels))
+        self._answers.append((self.answer(batch).logits.cpu(), batch.labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole split."""
-        logits, labels = (torch.cat(part) for part in zip(*self._answers, strict=True))
+        of_all = [pair for answers in ranks.gathered(self._answers) for pair in answers]
+        logits, labels = (torch.cat(part) for part in zip(*of_all, strict=True))
         self._answers.clear()
         scores = self.task.score(logits, labels)
         self.log_dict({f"selection/{name}": value for name, value in scores.items()})

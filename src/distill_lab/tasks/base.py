@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, DataError
-from distill_lab.store import digest
+from distill_lab.store import Store, digest
 from distill_lab.tasks.metrics import METRICS, compute
 from distill_lab.tasks.rows import Rows, Splits, carve
-from distill_lab.tasks.tokens import TokenRows, encode, tokenizer_fingerprint
+from distill_lab.tasks.stored import stored_rows
+from distill_lab.tasks.tokens import TokenRows, tokenizer_fingerprint
 from distill_lab.types import Problem
 
 log = logging.getLogger(__name__)
@@ -124,15 +125,15 @@ class TextTask(ABC):
         rest, selection = carve(train, self.selection, self.selection_max)
         return Splits(rest, selection, evaluation)
 
-    def encode(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Data:
-        """Turn rows into tokens.
+    def encode(self, splits: Splits, tokenizer: PreTrainedTokenizerBase, store: Store) -> Data:
+        """Turn rows into tokens, or find them in the store.
 
         Args:
             splits: From `load`.
             tokenizer: The teacher's, or the student's own.
+            store: Keeps the tokens.
         """
-        parts = {"train": splits.train, "selection": splits.selection, **splits.evaluation}
-        encoded = {name: encode(rows, tokenizer, self.max_length) for name, rows in parts.items()}
+        encoded = stored_rows(splits, tokenizer, self.max_length, self.name, store)
         full = (encoded["train"].lengths >= self.max_length).mean()
         if full > 0.01:
             log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
@@ -141,7 +142,7 @@ class TextTask(ABC):
             encoded["selection"],
             {name: encoded[name] for name in splits.evaluation},
             tokenizer,
-            {**splits.fingerprints(), "tokenizer": tokenizer_fingerprint(tokenizer)},
+            {**splits.fingerprints, "tokenizer": tokenizer_fingerprint(tokenizer)},
             self.max_length,
         )
 

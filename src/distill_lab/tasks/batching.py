@@ -31,16 +31,26 @@ class LengthGrouped(Sampler[Positions]):
         lengths: Tokens of each row.
         batch_size: Rows of a batch; the last one of an epoch may have fewer.
         seed: With the epoch, fixes the order.
-        accumulate: Batches of an optimizer step.
+        accumulate: Batches of an optimizer step in each process.
+        rank: Which of the processes that train together this is.
+        world: How many they are; each takes every `world`-th batch, and has as many as the others.
     """
 
     def __init__(
-        self, lengths: npt.NDArray[np.int64], batch_size: int, seed: int, accumulate: int = 1
+        self,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
         self.accumulate = accumulate
+        self.rank = rank
+        self.world = world
         self.epoch = 0
 
     @property
@@ -53,7 +63,7 @@ class LengthGrouped(Sampler[Positions]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return -(-len(self.lengths) // (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[Positions]:
         generator = np.random.default_rng([self.seed, self.epoch])
@@ -68,16 +78,31 @@ class LengthGrouped(Sampler[Positions]):
                 for i in range(0, len(window), self.batch_size)
             ]
         shuffled = [Positions(batches[i]) for i in generator.permutation(len(batches))]
-        for start in range(0, len(shuffled), self.accumulate):
-            step = shuffled[start : start + self.accumulate]
+        rounds = self._evenly(shuffled)
+        span = self.accumulate * self.world
+        for start in range(0, len(rounds), span):
+            step = rounds[start : start + span]
             per_step = self._mean_units(step)
-            for batch in step:
+            for batch in step[self.rank :: self.world]:
                 batch.per_step = per_step
                 yield batch
 
+    def _evenly(self, batches: list[Positions]) -> list[Positions]:
+        """Divide the last batches anew, so that every process has one of them."""
+        rest = len(batches) % self.world
+        if rest == 0:
+            return batches
+        # The one that is not full may be among the last, and too small to be divided.
+        batches.sort(key=lambda batch: len(batch) == self.batch_size)
+        whole, last = batches[:-rest], np.concatenate(batches[-rest:])
+        return [*whole, *(Positions(part.tolist()) for part in np.array_split(last, self.world))]
+
     def _mean_units(self, step: list[Positions]) -> Mapping[str, float]:
-        """Return units per batch; Lightning divides by `accumulate` even at an epoch's end."""
-        if self.accumulate == 1:
+        """Return units per batch of all processes, over which gradients are averaged.
+
+        Lightning divides by `accumulate` even at an epoch's end.
+        """
+        if self.accumulate == self.world == 1:
             return {}
         lengths = [self.lengths[batch] for batch in step]
         sums = {
@@ -87,7 +112,8 @@ class LengthGrouped(Sampler[Positions]):
             "token_pairs": sum(int(np.square(rows).sum()) for rows in lengths),
             "batch": len(step),
         }
-        return {unit: total / self.accumulate for unit, total in sums.items()}
+        shares = self.accumulate * self.world
+        return {unit: total / shares for unit, total in sums.items()}
 
 
 class SortedByLength(Sampler[list[int]]):
@@ -96,17 +122,22 @@ class SortedByLength(Sampler[list[int]]):
     Args:
         lengths: Tokens of each row.
         batch_size: Rows of a batch.
+        rank: Which of the processes that score together this is.
+        world: How many they are; each takes every `world`-th batch.
     """
 
-    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int) -> None:
+    def __init__(
+        self, lengths: npt.NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
         self.order = np.argsort(lengths, kind="stable")
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, max(len(lengths) // world, 1))  # something for each
+        self.starts = range(0, len(self.order), self.batch_size)[rank::world]
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return len(self.starts)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.order), self.batch_size):
+        for start in self.starts:
             yield self.order[start : start + self.batch_size].tolist()
 
 
@@ -116,14 +147,21 @@ def _as_is(batch: Any) -> Batch:
 
 
 def training_batches(
-    rows: TokenRows, batch_size: int, seed: int, accumulate: int = 1
+    rows: TokenRows,
+    batch_size: int,
+    seed: int,
+    accumulate: int = 1,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader[Batch]:
     """Return shuffled length-grouped batches; the same seed gives the same epochs."""
-    batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate)
+    batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate, rank, world)
     return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
 
 
-def scoring_batches(rows: TokenRows, batch_size: int = 128) -> DataLoader[Batch]:
-    """Return all rows once, shortest first."""
-    sampler = SortedByLength(rows.lengths, batch_size)
+def scoring_batches(
+    rows: TokenRows, batch_size: int = 128, rank: int = 0, world: int = 1
+) -> DataLoader[Batch]:
+    """Return all rows once, shortest first, or this process's part of them."""
+    sampler = SortedByLength(rows.lengths, batch_size, rank, world)
     return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)

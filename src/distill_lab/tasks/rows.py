@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -66,15 +67,19 @@ class Splits:
     selection: Rows
     evaluation: Mapping[str, Rows]
 
+    def parts(self) -> dict[str, Rows]:
+        """Return all parts by name."""
+        return {"train": self.train, "selection": self.selection, **self.evaluation}
+
     def describe(self) -> str:
         """Return the number of rows of every part, for the log."""
-        parts = {"train": self.train, "selection": self.selection, **self.evaluation}
-        return ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items()) + " rows"
+        sizes = (f"{name} {len(rows):,}" for name, rows in self.parts().items())
+        return ", ".join(sizes) + " rows"
 
+    @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of every part."""
-        parts = {"train": self.train, "selection": self.selection, **self.evaluation}
-        return {name: rows.fingerprint() for name, rows in parts.items()}
+        return {name: rows.fingerprint() for name, rows in self.parts().items()}
 
 
 def carve(rows: Rows, fraction: float, at_most: int | None = None) -> tuple[Rows, Rows]:

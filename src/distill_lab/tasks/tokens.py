@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -113,20 +113,17 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
         for name, values in encoded.items():
             columns.setdefault(name, []).append(np.concatenate([np.int32(v) for v in values]))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    padding = {"input_ids": _pad_id(tokenizer), "token_type_ids": 0}
-    return TokenRows(
-        rows.ids,
-        rows.labels,
-        {name: np.concatenate(parts) for name, parts in columns.items()},
-        offsets,
-        {name: padding.get(name, 0) for name in columns},
-    )
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return TokenRows(rows.ids, rows.labels, whole, offsets, padding_values(whole, tokenizer))
 
 
-def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def padding_values(columns: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Return what fills each column beyond a row's end."""
     # Without a pad token 0 stands there, and is masked.
-    value = tokenizer.pad_token_id
-    return int(value) if isinstance(value, int) else 0
+    pad = tokenizer.pad_token_id
+    return {
+        name: int(pad) if name == "input_ids" and isinstance(pad, int) else 0 for name in columns
+    }
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -34,6 +37,23 @@ class Source(TeacherSource, Protocol):
     def trained(self) -> Trained:
         """Return the teacher as a model of the comparison."""
         ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """A fine-tuning that a teacher needs.
+
+    Attributes:
+        path: Its entry in the store, which is there or is to be made.
+        name: What is trained on what, for people.
+        rows: How many rows it looks at, counted as often as it does.
+        batch_size: Its rows a step.
+    """
+
+    path: Path
+    name: str
+    rows: int
+    batch_size: int
 
 
 class Teacher(ABC):
@@ -76,6 +96,14 @@ class Teacher(ABC):
         Raises:
             ConfigError: If it does.
         """
+
+    @abstractmethod
+    def trainings(self, task: TextTask, data: Data, lab: Lab) -> Sequence[Training]:
+        """Return the fine-tunings that it is made of; none where it is taken as it is."""
+
+    @abstractmethod
+    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+        """Return that of the teacher when it is ready; None where it has yet to be trained."""
 
     @abstractmethod
     def prepare(self, task: TextTask, data: Data, lab: Lab) -> Source:

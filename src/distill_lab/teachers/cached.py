@@ -85,8 +85,10 @@ class SignalPlan:
         Raises:
             ModelError: If stored signals are not what the teacher gives now.
         """
-        ingredients = self._ingredients(teacher)
-        if not self._keeps(lab, ingredients):
+        ingredients = self._ingredients(teacher.trained().fingerprint)
+        reason = self._reason_without(lab, ingredients)
+        if reason is not None:
+            self._without(reason)
             return teacher
         started = time.perf_counter()
 
@@ -95,7 +97,7 @@ class SignalPlan:
             self._write(folder, teacher, lab)
 
         try:
-            path, found = lab.store.get("signals", ingredients, make, self._about())
+            path, found = lab.store.get("signals", ingredients, make, self.about)
         except NotImplementedError as error:
             self._without(f"there is {error}, which is not kept")
             return teacher
@@ -111,8 +113,21 @@ class SignalPlan:
         teacher.release()
         return files
 
-    def _about(self) -> str:
-        """Say what is kept."""
+    def foreseen(self, teacher: str | None, lab: Lab) -> tuple[Path, bool] | None:
+        """Return where signals will be and whether they are there; None where none are kept.
+
+        Args:
+            teacher: Fingerprint of the teacher, None where it has yet to be trained.
+            lab: Gives store and budget.
+        """
+        ingredients = self._ingredients(teacher)
+        path = lab.store.path("signals", ingredients)
+        kept = self._reason_without(lab, ingredients) is None
+        return (path, path.is_dir()) if kept else None
+
+    @property
+    def about(self) -> str:
+        """What is kept, for people."""
         parts = ["logits"]
         if self.wanted.hidden_states:
             parts.append(f"hidden states {', '.join(map(str, self.wanted.hidden_states))}")
@@ -120,10 +135,10 @@ class SignalPlan:
             parts.append(f"attention {', '.join(map(str, self.wanted.attention))}")
         return f"{self.name}: {'; '.join(parts)}"
 
-    def _ingredients(self, teacher: Source) -> Mapping[str, Any]:
+    def _ingredients(self, teacher: str | None) -> Mapping[str, Any]:
         return {
             "format": _FORMAT,
-            "teacher": teacher.trained().fingerprint,
+            "teacher": teacher,
             "rows": {name: self.data.fingerprints[name] for name in ("train", "tokenizer")},
             "max_length": self.data.max_length,
             "labels": list(self.problem.labels),
@@ -131,20 +146,18 @@ class SignalPlan:
             "dtype": self.caching.dtype if self.wanted != Wanted() else "float32",
         }
 
-    def _keeps(self, lab: Lab, ingredients: Mapping[str, Any]) -> bool:
-        """Whether signals are to be kept, or are there already."""
+    def _reason_without(self, lab: Lab, ingredients: Mapping[str, Any]) -> str | None:
+        """Return why the teacher has to run for every batch; None where its signals are kept."""
         if self.caching.when == "off":
-            return False
+            return "teacher.cache=off"
         if self.caching.when == "on" or lab.store.path("signals", ingredients).is_dir():
-            return True
+            return None
         seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
         if seen < len(self.rows):
-            self._without(f"the training looks at {seen:,} of {len(self.rows):,} rows")
-        elif self._is_too_large():
-            self._without(f"its signals would take {in_bytes(self.size)} (teacher.cache_max_gb)")
-        else:
-            return True
-        return False
+            return f"the training looks at {seen:,} of {len(self.rows):,} rows"
+        if self._is_too_large():
+            return f"its signals would take {in_bytes(self.size)} (teacher.cache_max_gb)"
+        return None
 
     def _is_too_large(self) -> bool:
         return self.size > self.caching.max_gb * 1e9

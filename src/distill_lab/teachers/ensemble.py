@@ -21,7 +21,7 @@ from distill_lab.lab import Lab
 from distill_lab.store import digest
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
-from distill_lab.teachers.base import Teacher
+from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, When
 from distill_lab.teachers.finetuned import FineTuned
 from distill_lab.teachers.live import Live
@@ -89,13 +89,17 @@ class Averaged:
         """Return the ensemble as a model of the comparison; what it took is that of all members."""
         members = [member.trained() for member in self.members]
         prints = [member.fingerprint for member in members]
-        fingerprint = digest([prints, list(self.weights), self.average])
+        fingerprint = _fingerprint(prints, self.weights, self.average)
         return Trained(self.scores, _summed([member.cost for member in members]), fingerprint)
 
     def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Return the averaged logits."""
         logits = [member.signals(batch, Wanted()).logits for member in self.members]
         return Outputs(average_logits(logits, self.weights, self.average))
+
+
+def _fingerprint(members: Sequence[str], weights: Sequence[float], average: Average) -> str:
+    return digest([list(members), list(weights), average])
 
 
 def _summed(costs: Sequence[Mapping[str, float | int | None]]) -> dict[str, float | int | None]:
@@ -214,6 +218,16 @@ class Ensemble(Teacher):
                 "teacher=ensemble: the objective asks for hidden states or attention, of which"
                 " several teachers have no mean; use an objective on logits, such as hinton"
             )
+
+    def trainings(self, task: TextTask, data: Data, lab: Lab) -> list[Training]:
+        """Return the fine-tunings of all members."""
+        return [each for member in self.members for each in member.trainings(task, data, lab)]
+
+    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+        """Return that of the ensemble; None where a member has yet to be trained."""
+        prints = [member.fingerprint(task, data, lab) for member in self.members]
+        known = [each for each in prints if each is not None]
+        return _fingerprint(known, self.weights, self.average) if known == prints else None
 
     def prepare(self, task: TextTask, data: Data, lab: Lab) -> Averaged:
         """Return the ensemble, each member fine-tuned and scored as one alone.

@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from distill_lab import ranks
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
@@ -35,11 +36,11 @@ from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
-from distill_lab.teachers.base import Teacher
+from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
 from distill_lab.teachers.scored import stored_scores
-from distill_lab.training import fit
+from distill_lab.training import Budget, fit
 from distill_lab.types import Scores
 
 CostDict = dict[str, float | int | None]
@@ -181,10 +182,30 @@ class FineTuned(Teacher):
             return self.model is not None and not self.finetune
         return has_head(load_config(self.model, self.key))
 
-    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
-        optim = AdamW(lr=self.lr, batch_size=self.batch_size)
-        budget = lab.budget.for_teacher(self.epochs, self.max_steps, self.seed)
-        ingredients = {
+    def trainings(self, task: TextTask, data: Data, lab: Lab) -> list[Training]:
+        """Return its fine-tuning; none where it is taken as it is."""
+        if self.is_finetuned():
+            return []
+        path = lab.store.path("teachers", self._ingredients(task, data, lab))
+        rows = self._budget(lab).rows_seen(len(data.train), self.batch_size)
+        return [Training(path, f"{self.name} on {task.name}", rows, self.batch_size)]
+
+    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+        """Return that of its fine-tuned weights; None where it has yet to be trained."""
+        if self.model is not None and self.is_finetuned():
+            return weights_fingerprint(self.model, self.key)
+        path = lab.store.path("teachers", self._ingredients(task, data, lab))
+        return weights_fingerprint(str(path), self.key) if path.is_dir() else None
+
+    def _budget(self, lab: Lab) -> Budget:
+        return lab.budget.for_teacher(self.epochs, self.max_steps, self.seed)
+
+    @property
+    def _optim(self) -> AdamW:
+        return AdamW(lr=self.lr, batch_size=self.batch_size)
+
+    def _ingredients(self, task: TextTask, data: Data, lab: Lab) -> dict[str, Any]:
+        return {
             "format": _FORMAT,
             "start": self.scratch
             if self.model is None
@@ -192,21 +213,28 @@ class FineTuned(Teacher):
             "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
             "max_length": data.max_length,
             "problem": asdict(task.problem),
-            "optim": asdict(optim),
-            **budget.ingredients(),
+            "optim": asdict(self._optim),
+            **self._budget(lab).ingredients(),
         }
 
+    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
         def make(folder: Path) -> None:
             log.info("teacher: fine-tuning %s on %s", self.name, task.name)
             model = self._start(task, data)
             loggers = [CSVLogger(str(folder), name="", version="")]
-            cost = fit(FineTuning(model, task, optim), data, budget, folder, "teacher", loggers)
+            module = FineTuning(model, task, self._optim)
+            cost = fit(module, data, self._budget(lab), folder, "teacher", loggers)
+            if ranks.rank() > 0:
+                return
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             model.save_pretrained(folder)
             data.tokenizer.save_pretrained(folder)
             (folder / "cost.json").write_text(json.dumps(cost.plain()), encoding="utf-8")
 
-        path, found = lab.store.get("teachers", ingredients, make, f"{self.name} on {task.name}")
+        path, found = ranks.kept(
+            lab.store, "teachers", self._ingredients(task, data, lab), make,
+            f"{self.name} on {task.name}",
+        )  # fmt: skip
         log.info("teacher: %s %s", "found in the store:" if found else "kept as", path)
         return str(path), json.loads((path / "cost.json").read_text(encoding="utf-8"))
 

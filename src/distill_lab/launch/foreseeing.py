@@ -1,0 +1,80 @@
+"""Looking at jobs before any training: their files, their models, and what they will need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from distill_lab.config import Config
+from distill_lab.errors import UsageError
+from distill_lab.lab import Lab
+from distill_lab.launch.forecast import Foreseen, Piece
+from distill_lab.launch.speed import Speed
+from distill_lab.parts import Parts, Plan, Reader, look_at
+from distill_lab.quiet import quiet_libraries
+from distill_lab.store import Store, digest
+from distill_lab.training import device_for
+
+_WEIGHT = 4  # bytes
+
+
+def foresee_here(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
+    """Do what `forecast.foresee` says, in this process."""
+    logging.disable(logging.INFO)
+    quiet_libraries()
+    readers = {config.store_dir: Reader(Store(config.store_dir)) for config in configs}
+    speeds = dict[str, Speed]()
+    found = []
+    for config in configs:
+        try:
+            parts, budget = look_at(config)
+            plan = readers[config.store_dir].plan(config, parts)
+        except UsageError as error:
+            found.append(Foreseen(tuple(str(error).splitlines())))
+            continue
+        needed: tuple[Piece, ...] = ()
+        if pieces:
+            device = device_for(config.trainer)
+            lab = Lab(Store(config.store_dir), parts.optim, budget, device, Store("").root)
+            speed = speeds.setdefault(str(device), Speed(device))
+            needed = tuple(_pieces(config, parts, plan, lab, speed))
+        found.append(Foreseen((), needed))
+    return found
+
+
+def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) -> Iterator[Piece]:
+    seen_by_teacher = plan.data.for_teacher or plan.data
+    read = seen_by_teacher.train
+    trainings = parts.teacher.trainings(parts.task, seen_by_teacher, lab)
+    for each in trainings:
+        second = speed.seconds(plan.teacher, read, each.batch_size, train=True)
+        size = _WEIGHT * speed.parameters(plan.teacher)
+        done = each.path.is_dir()
+        yield Piece("teacher", str(each.path), each.name, done, second * each.rows, size)
+    ask = speed.seconds(plan.teacher, read, lab.optim.batch_size, train=False)
+    teacher = parts.teacher.fingerprint(parts.task, seen_by_teacher, lab)
+    kept = plan.signals.foreseen(teacher, lab)
+    if kept is not None:
+        path, done = kept
+        key = f"{path} {[str(each.path) for each in trainings]}"
+        yield Piece(
+            "signals", key, plan.signals.about, done, ask * len(read), plan.signals.size
+        )  # fmt: skip
+
+    rows = lab.budget.rows_seen(len(plan.data.train), lab.optim.batch_size)
+    step = speed.seconds(plan.student, plan.data.train, lab.optim.batch_size, train=True)
+    size = 2 * _WEIGHT * speed.parameters(plan.student)  # the best checkpoint, and `student/`
+    live = 0.0 if kept is not None else ask * rows
+    about = f"{plan.student.num_hidden_layers} layers on {parts.task.name}"
+    yield Piece("student", digest(_shared(config)), about, False, step * rows + live, size)
+    if config.baseline:
+        same = digest([config.store_dir, *_shared(config)[:-1]])
+        yield Piece("baseline", same, about, False, step * rows, size)
+
+
+def _shared(config: Config) -> list[object]:
+    """Return what determines a student; all but the last, what determines a baseline."""
+    return [
+        config.task, config.teacher, config.student, config.optim, config.trainer, config.seed,
+        [config.objective, config.callbacks],
+    ]  # fmt: skip

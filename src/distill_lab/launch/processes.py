@@ -1,0 +1,162 @@
+"""Jobs as processes of this machine, some at a time.
+
+They are forked from a process that has imported the libraries and done nothing else: no thread, no
+accelerator, no random state has been touched, so a job is as good as one that was typed, and starts
+at once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from distill_lab.launch.executor import Begun
+from distill_lab.launch.jobs import CONSOLE_FILE, Job
+
+_PRELOADED = ["distill_lab.run", "distill_lab.hydra_entry", "distill_lab.results.show"]
+_Context = ForkServerContext | SpawnContext
+
+
+class Processes:
+    """Runs jobs in processes of their own.
+
+    A job that runs alone writes to the terminal; those that run beside others write to
+    `console.log` of their folders, and share the processor's threads.
+
+    Args:
+        n_jobs: How many at a time.
+    """
+
+    def __init__(self, n_jobs: int) -> None:
+        self.at_once = n_jobs
+
+    def run(self, jobs: Sequence[Job], begun: Begun) -> Iterator[tuple[Job, int]]:
+        """Run jobs and give each with its exit code when it ends; negative codes are signals.
+
+        Args:
+            jobs: In the order in which they begin.
+            begun: Called with a job when it begins.
+
+        Raises:
+            KeyboardInterrupt: After the jobs that run have been interrupted and have ended.
+        """
+        context, waiting = clean_context(), list(jobs)
+        free, running = set(range(self.at_once)), dict[int, tuple[Job, BaseProcess, int]]()
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.pop(0), min(free)
+                    free.remove(slot)
+                    begun(job)
+                    process = self._start(context, job, slot)
+                    running[process.sentinel] = (job, process, slot)
+                for sentinel in wait(list(running)):
+                    assert isinstance(sentinel, int)
+                    job, process, slot = running.pop(sentinel)
+                    process.join()
+                    free.add(slot)
+                    yield job, process.exitcode or 0
+        finally:
+            _stop([process for _, process, _ in running.values()])
+
+    def _start(self, context: _Context, job: Job, slot: int) -> BaseProcess:
+        together = self.at_once > 1
+        output = job.folder / CONSOLE_FILE if together else None
+        place = (slot, self.at_once) if together else None
+        process = context.Process(target=run_job, args=(job.arguments, output, place))
+        process.start()
+        return process
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def clean_context() -> _Context:
+    """Return how processes are started that have the libraries and nothing else."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _stop(processes: list[BaseProcess]) -> None:
+    """Interrupt processes as Ctrl-C would, and wait for them."""
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    for process in processes:
+        process.join()
+
+
+def run_job(arguments: list[str], output: Path | None, place: tuple[int, int] | None) -> None:
+    """Be one job: what a new process does.
+
+    Args:
+        arguments: What follows `distill-lab train`.
+        output: File that takes what would go to the terminal.
+        place: Which of how many at a time it is; None where it is alone.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C reaches the sweep alone, which tells its jobs once
+    # Forked from a process that is deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _end_with_parent()
+    if output is not None:
+        _write_to(output)
+    if place is not None:
+        _share(*place)
+    import distill_lab.__main__ as program
+    from distill_lab.cli import main
+
+    # Lightning starts further ranks by the name of the main module and these arguments.
+    sys.modules["__main__"] = program
+    sys.argv = ["distill-lab", "train", *arguments]
+    main()
+
+
+def _end_with_parent() -> None:
+    """Interrupt this process when that of the sweep has died without a word."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    os.close(file)
+
+
+def _share(slot: int, n_jobs: int) -> None:
+    """Take this job's part of the processor's threads, and one of the GPUs in turn."""
+    import torch
+
+    threads = max(1, processors() // n_jobs)
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # for ranks that it starts
+        torch.set_num_threads(threads)
+    gpus = torch.cuda.device_count()  # does not touch them
+    if gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)

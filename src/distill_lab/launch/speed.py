@@ -1,0 +1,79 @@
+"""How long a network takes on this machine, by a short trial with random weights."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+
+import torch
+from lightning_fabric.utilities import move_data_to_device
+from transformers import PretrainedConfig, PreTrainedModel
+
+from distill_lab.forward import forward
+from distill_lab.models import classifier_class
+from distill_lab.store import digest
+from distill_lab.tasks.batching import training_batches
+from distill_lab.tasks.tokens import TokenRows
+
+_BATCHES = 9  # of which the first warms up
+_SECONDS = 5.0
+
+
+class Speed:
+    """Measures networks, each once.
+
+    Args:
+        device: Where they are to run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._known: dict[str, float] = {}
+
+    def parameters(self, config: PretrainedConfig) -> int:
+        """Return how many weights a classifier of this configuration has."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in _new(config).parameters())
+
+    def seconds(
+        self, config: PretrainedConfig, rows: TokenRows, batch_size: int, train: bool
+    ) -> float:
+        """Return the seconds that a row takes.
+
+        Args:
+            config: Of the network.
+            rows: Batches are drawn from them as in training.
+            batch_size: Rows of a batch.
+            train: Whether the network is trained, or only answers.
+        """
+        key = digest([config.to_json_string(), batch_size, train, len(rows), int(rows.offsets[-1])])
+        if key not in self._known:
+            self._known[key] = self._measure(config, rows, batch_size, train)
+        return self._known[key]
+
+    def _measure(
+        self, config: PretrainedConfig, rows: TokenRows, batch_size: int, train: bool
+    ) -> float:
+        model = _new(config).train(train).requires_grad_(train)
+        model.to(self.device)
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True) if train else None
+        started, each = time.perf_counter(), list[float]()
+        for batch in itertools.islice(training_batches(rows, batch_size, seed=0), _BATCHES):
+            before = time.perf_counter()
+            answer = forward(model, move_data_to_device(batch, self.device)).logits
+            if optimizer is not None:
+                answer.square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            answer[0, 0].item()  # waits for the device
+            each.append((time.perf_counter() - before) / len(batch))
+            if time.perf_counter() - started > _SECONDS:
+                break
+        return statistics.median(each[1:] or each)  # the first one warms up
+
+
+def _new(config: PretrainedConfig) -> PreTrainedModel:
+    kind = classifier_class(config)
+    assert kind is not None  # `check` of teacher and student has looked
+    return kind(config)

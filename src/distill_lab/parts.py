@@ -1,0 +1,140 @@
+"""What a configuration names: built, looked at, and held against the rows before any training."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from transformers import PretrainedConfig
+
+from distill_lab.config import Config, build, check
+from distill_lab.errors import ConfigError
+from distill_lab.guards import check_alignment
+from distill_lab.objectives import Objective
+from distill_lab.optim import AdamW
+from distill_lab.store import Store, digest
+from distill_lab.students import Student
+from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.rows import Splits
+from distill_lab.teachers import SignalPlan, Teacher
+from distill_lab.training import Budget, check_budget
+from distill_lab.types import Fit, Problem
+
+log = logging.getLogger(__name__)
+_GROUPS = ("task", "teacher", "student", "objective", "optim")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a run; their values have been looked at.
+
+    Attributes:
+        processes: How many train together on this machine.
+    """
+
+    task: TextTask
+    teacher: Teacher
+    student: Student
+    objective: Objective
+    optim: AdamW
+    processes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before anything is trained.
+
+    Attributes:
+        data: The rows as tokens.
+        signals: What of the teacher is to be kept.
+        teacher: Configuration of its network.
+        student: Configuration that the student will have.
+    """
+
+    data: Data
+    signals: SignalPlan
+    teacher: PretrainedConfig
+    student: PretrainedConfig
+
+
+def look_at(config: Config) -> tuple[Parts, Budget]:
+    """Build what a configuration names; no file is read and no model loaded.
+
+    Returns:
+        The parts, and how they are trained.
+
+    Raises:
+        UsageError: If keys or values cannot be used; with the faults of all parts.
+    """
+    check(config)
+    built, faults = dict[str, Any](), list[str]()
+    for name in _GROUPS:
+        try:
+            built[name] = build(getattr(config, name))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    budget = Budget(config.trainer, config.callbacks, config.seed)
+    return Parts(**built, processes=check_budget(budget)), budget
+
+
+class Reader:
+    """Reads rows and holds all parts against them and each other.
+
+    What several jobs of a sweep share is read once.
+
+    Args:
+        store: Keeps rows that have been tokenised.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._splits: dict[str, tuple[Splits, Problem]] = {}
+        self._encoded: dict[str, Data] = {}
+
+    def plan(self, config: Config, parts: Parts) -> Plan:
+        """Return what is known of a run before anything is trained.
+
+        Args:
+            config: Names the parts.
+            parts: Built from it; the task learns its labels, the objective the two models.
+
+        Raises:
+            UsageError: If a file or model cannot be used, or two parts do not fit each other.
+        """
+        splits = self._load(config, parts)
+        data = self._by_teacher(config, parts, splits)
+        teacher = parts.teacher.check(parts.task, data)
+        own = parts.student.tokenizer()
+        if own is not None:
+            data = parts.task.encode(splits, own, self.store).beside(data)
+        student = parts.student.check(teacher, data)
+        pl.seed_everything(config.seed, verbose=False)  # for projections
+        parts.objective.prepare(Fit(parts.task.problem, student, teacher))
+        parts.teacher.check_needs(parts.objective.needs)
+        check_alignment(parts.objective.needs, data)
+        wanted = parts.objective.needs.teacher
+        name = f"{parts.teacher.name} on {parts.task.name}"
+        signals = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted, name)
+        signals.check()
+        return Plan(data, signals, teacher, student)
+
+    def _load(self, config: Config, parts: Parts) -> Splits:
+        key = digest(config.task)
+        if key not in self._splits:
+            splits = parts.task.load()
+            log.info("task: %s, %s", parts.task.name, splits.describe())
+            self._splits[key] = splits, parts.task.problem
+        splits, parts.task.problem = self._splits[key]
+        return splits
+
+    def _by_teacher(self, config: Config, parts: Parts, splits: Splits) -> Data:
+        """Return the rows as the teacher reads them."""
+        key = digest([config.task, config.teacher])
+        if key not in self._encoded:
+            tokenizer = parts.teacher.tokenizer(splits, parts.task.max_length)
+            self._encoded[key] = parts.task.encode(splits, tokenizer, self.store)
+        return self._encoded[key]

@@ -1,0 +1,119 @@
+"""Processes that train together end as one that accumulates, and share what is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from distill_lab.results import Result
+from tests.conftest import TINY, tiny
+from tests.test_sweep import sweep
+
+STILL = ",".join(
+    f"{key}:{value}"
+    for key, value in {
+        **TINY,
+        "num_hidden_layers": 2,
+        "hidden_dropout_prob": 0,
+        "attention_probs_dropout_prob": 0,
+    }.items()
+)
+TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
+
+
+def train(folder: Path, *line: str) -> Path:
+    place = folder / f"run{len(list(folder.glob('run*')))}"
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *line, f"hydra.run.dir={place}"],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    return place
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "student" / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_end_as_one_that_accumulates(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    base = [
+        *(o for o in tiny(finetuned, rows_file) if not o.startswith("student")),
+        "student=scratch", f"student.sizes={{{STILL}}}", "optim.batch_size=8", "teacher.cache=on",
+    ]  # fmt: skip
+    alone = train(tmp_path, *base, "trainer.accumulate_grad_batches=2")
+    two = train(tmp_path, *base, *TWO)
+    live = train(tmp_path, *base, *TWO, "teacher.cache=off")
+    expected, found, without = weights(alone), weights(two), weights(live)
+    for name, values in expected.items():
+        # AdamW divides by the root of a mean square, which makes last bits grow
+        torch.testing.assert_close(found[name], values, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(without[name], found[name], rtol=1e-3, atol=1e-4)
+    one, both = (Result.read(run / "result.json") for run in (alone, two))
+    assert both.cost["student"]["examples"] == one.cost["student"]["examples"]
+    assert both.metrics["student"] == pytest.approx(one.metrics["student"], abs=0.02)
+    assert both.cost["student"]["selection"] == pytest.approx(
+        one.cost["student"]["selection"], abs=0.02
+    )
+
+
+@pytest.mark.slow
+def test_a_sweep_gives_both_processes_the_same_values_and_one_folder_a_job(
+    encoder: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(encoder, rows_file), *TWO, "study=s", "objective.lam=0,1", "teacher.epochs=1"]
+    answer = sweep(tmp_path, *line, "teacher.min_over_chance=-1")
+    assert answer.returncode == 0, answer.stderr
+    folders = sorted((tmp_path / "runs" / "s").glob("*/"))
+    assert [folder.name for folder in folders] == ["objective.lam=0", "objective.lam=1"]
+    results = [Result.read(folder / "result.json") for folder in folders]
+    assert results[0].metrics["student"] == results[0].metrics["baseline"]
+    assert results[1].metrics["student"] != results[0].metrics["student"]
+    assert len(list((tmp_path / "store" / "teachers").glob("*/"))) == 1
+    assert len(list((tmp_path / "store" / "baselines").glob("*/"))) == 1
+    for folder in folders:
+        said = (folder / "train.log").read_text()
+        assert said.count("student: 2 layers") == 1
+        assert len((folder / ".hydra" / "overrides.yaml").read_text().splitlines()) == len(line)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_the_others_and_tells_why(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), *TWO, "teacher.min_over_chance=0.9"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *line, "hydra.run.dir=run"],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert "there is nothing to distil" in (tmp_path / "run" / "error.txt").read_text()
+    assert "one of 2 processes failed" in answer.stderr and "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["trainer.devices=2", "trainer.strategy=ddp_spawn"], "take trainer.strategy=ddp"),
+        (["trainer.num_nodes=2", "trainer.devices=1"], "start the processes with torchrun"),
+        (["trainer.devices=2", "student.num_layers=9"], "the teacher has 4 layers"),
+    ],
+)
+def test_what_cannot_be_started_is_refused(
+    typed: list[str], said: str, finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *tiny(finetuned, rows_file), *typed],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert answer.returncode == 2 and said in answer.stderr
+    assert "Traceback" not in answer.stderr
