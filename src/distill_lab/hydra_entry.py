@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from distill_lab.config import (
     plain,
     schema,
 )
+from distill_lab.disk import refusal
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
@@ -93,7 +94,14 @@ def train(arguments: Sequence[str]) -> int:
     sys.argv = [typed[0], *_named_sweep(arguments)]
     try:
         with _sentences():
-            entry(_job(typed, refused := list[UsageError]()))()
+            entry(_job(typed, begun := list[Path](), refused := list[UsageError]()))()
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:  # the latter where it is the log file
+        told = refusal(error, begun[-1] if begun else None, "hydra.run.dir")
+        if told is None:
+            raise
+        raise told from error
     finally:
         sys.argv = typed
     if refused:
@@ -118,11 +126,14 @@ def _is_override(argument: str) -> bool:
     return "=" in argument and not argument.startswith("-")
 
 
-def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], Any]:
+def _job(
+    typed: list[str], begun: list[Path], refused: list[UsageError]
+) -> Callable[[DictConfig], Any]:
     """Return what Hydra calls for a job.
 
     Args:
         typed: The command line.
+        begun: Takes the folders of jobs.
         refused: Takes errors of use, which Hydra would announce in its own way.
     """
 
@@ -131,6 +142,7 @@ def _job(typed: list[str], refused: list[UsageError]) -> Callable[[DictConfig], 
         sys.argv = typed
         state = HydraConfig.get()
         out_dir = Path(state.runtime.output_dir)
+        begun.append(out_dir)
         try:
             with _Recorded(out_dir):
                 return _run(plain(composed), out_dir, state)
@@ -164,7 +176,8 @@ class _Recorded:
         self.file = out_dir / ERROR_FILE
 
     def __enter__(self) -> None:
-        self.file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
@@ -174,8 +187,9 @@ class _Recorded:
             if isinstance(error, UsageError)
             else "".join(traceback.format_exception(error))
         )
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(text + "\n", encoding="utf-8")
+        with suppress(OSError):  # a full disk, which the error itself tells of
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(text + "\n", encoding="utf-8")
 
 
 def _sentence(error: Exception) -> str:

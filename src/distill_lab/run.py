@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from distill_lab.baseline import train_baseline
 from distill_lab.config import Config, build, check
+from distill_lab.disk import saving
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
 from distill_lab.guards import check_alignment
@@ -62,27 +63,12 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
 
     Raises:
         UsageError: If a key, value, file or model cannot be used as it is; before any training.
+        DiskError: If the disk is full, or may not be written to; at any time.
     """
     parts, budget = look_at(config)
     provenance = provenance or Provenance.of(config)
-    write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
-    lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
-
-    data, plan = _data(parts, config.seed)
-    with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
-        teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
-        student = _student(parts, teacher, data, config.seed)
-        start = copy.deepcopy(student)
-        models = {"teacher": teacher.trained()}
-        models["student"] = _distil(parts, student, plan.source(teacher, lab), data, lab, loggers)
-        if config.baseline:
-            models["baseline"] = train_baseline(start, parts.task, data, lab)
-        result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
-        save_student(out_dir / "student", student, data.tokenizer, result)
-        write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
-        report(loggers, result)
-        result.write(out_dir)
-    return result
+    with saving(out_dir, "hydra.run.dir"):
+        return _compare(config, out_dir, provenance, parts, budget)
 
 
 def look_at(config: Config) -> tuple[_Parts, Budget]:
@@ -104,6 +90,30 @@ def look_at(config: Config) -> tuple[_Parts, Budget]:
     budget = Budget(config.trainer, config.callbacks, config.seed)
     check_budget(budget)
     return parts, budget
+
+
+def _compare(
+    config: Config, out_dir: Path, provenance: Provenance, parts: _Parts, budget: Budget
+) -> Result:
+    Result.forget(out_dir)
+    write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
+
+    data, plan = _data(parts, config.seed)
+    with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
+        teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
+        student = _student(parts, teacher, data, config.seed)
+        start = copy.deepcopy(student)
+        models = {"teacher": teacher.trained()}
+        models["student"] = _distil(parts, student, plan.source(teacher, lab), data, lab, loggers)
+        if config.baseline:
+            models["baseline"] = train_baseline(start, parts.task, data, lab)
+        result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
+        save_student(out_dir / "student", student, data.tokenizer, result)
+        write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
+        report(loggers, result)
+        result.write(out_dir)
+    return result
 
 
 def _data(parts: _Parts, seed: int) -> tuple[Data, SignalPlan]:

@@ -13,10 +13,10 @@ import torch
 from transformers import PretrainedConfig
 
 from distill_lab.attention import head_width
+from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
-from distill_lab.store import in_bytes
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
@@ -95,7 +95,7 @@ class SignalPlan:
             self._write(folder, teacher, lab)
 
         try:
-            path, found = lab.store.get("signals", ingredients, make, self._about())
+            path, found = lab.store.get("signals", ingredients, make, self._about(), self.size)
         except NotImplementedError as error:
             self._without(f"there is {error}, which is not kept")
             return teacher
@@ -135,13 +135,17 @@ class SignalPlan:
         """Whether signals are to be kept, or are there already."""
         if self.caching.when == "off":
             return False
-        if self.caching.when == "on" or lab.store.path("signals", ingredients).is_dir():
+        path = lab.store.path("signals", ingredients)
+        if self.caching.when == "on" or path.is_dir():
             return True
         seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
         if seen < len(self.rows):
             self._without(f"the training looks at {seen:,} of {len(self.rows):,} rows")
         elif self._is_too_large():
             self._without(f"its signals would take {in_bytes(self.size)} (teacher.cache_max_gb)")
+        elif self.size > (free := free_bytes(path)):
+            size = in_bytes(self.size)
+            self._without(f"its signals would take {size} and {in_bytes(free)} are free at {path}")
         else:
             return True
         return False
