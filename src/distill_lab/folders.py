@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,17 +23,21 @@ def entry_folders(root: Path) -> list[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, say: Callable[[str], None] = log.info) -> Iterator[None]:
     """Hold the lock of an entry; say so when another process has it.
 
     The system lets go of it when its process ends, however that happens; the file stays and means
     nothing.
+
+    Args:
+        path: The entry.
+        say: Takes the sentence.
     """
     lock = _lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("store: waiting for another process that makes %s", path)
+        say(f"store: waiting for another process that makes {path}")
         lock.acquire()
     try:
         yield

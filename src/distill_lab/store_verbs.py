@@ -84,7 +84,7 @@ def remove(root: Path, names: Sequence[str]) -> None:
     every = entries(root)
     chosen = {one.path: one for name in names for one in _named(name, every)}
     for one in chosen.values():
-        with saving(root, "--store-dir"), locked(one.path):
+        with saving(root, "--store-dir"), locked(one.path, print):
             discard(one.path)
         print(f"deleted {one.name}: {one.about}, {in_bytes(one.size)}")
 
