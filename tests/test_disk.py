@@ -185,7 +185,8 @@ def test_the_command_line_tells_of_a_full_disk(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
     line = [*tiny(finetuned, rows_file), "hydra.run.dir=disk/run"]
-    for size in ("4k", "64k"):  # too small for Hydra's own files; for a checkpoint
+    # Too small for Hydra's own files; for the log and `error.txt` beside them; for a checkpoint.
+    for size in ("4k", "20k", "64k"):
         with mounted(tmp_path / "disk", f"size={size}") as disk:
             said = refused(train(tmp_path, *line))
             assert "the disk is full" in said and "another folder with hydra.run.dir=" in said
