@@ -128,9 +128,12 @@ def test_without_baseline(lab: Go) -> None:
 def test_interrupted_run_leaves_no_result(
     lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor that of a run before it in the same folder."""
+
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    lab("seed=2")
     monkeypatch.setattr("distill_lab.run.train_baseline", interrupt)
     with pytest.raises(KeyboardInterrupt):
         lab()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+import multiprocessing
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from distill_lab import store_verbs
 from distill_lab.cli import main
 from distill_lab.store import Store
+from distill_lab.store_verbs import entries
 
 
 @pytest.fixture
@@ -52,10 +58,15 @@ def test_verify(
     words = ("verify", f"--store-dir={store.root}")
     assert typed(monkeypatch, capsys, *words) == (0, "3 entries, 0 damaged\n")
     (store.path("signals", "b") / "content.txt").write_text("other")
+    (store.path("signals", "b") / "more.txt").write_text("more")
+    (store.path("teachers", "a") / "entry.json").unlink()
     code, said = typed(monkeypatch, capsys, *words)
     assert code == 1
     name = store.path("signals", "b").name
-    assert f"signals/{name}: content.txt has changed" in said and "3 entries, 1 damaged" in said
+    assert f"signals/{name}: content.txt has changed, more.txt was added; it is made" in said
+    name = store.path("teachers", "a").name
+    assert f"teachers/{name}: entry.json is missing or unreadable" in said
+    assert "3 entries, 2 damaged" in said
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
@@ -81,6 +92,88 @@ def test_rm(
     assert code == 0 and f"deleted signals/{name}: about b" in said
     assert store.find("signals", "b") is None and store.find("teachers", "a") is not None
     assert (store.find("signals", "c") is None) == (how == "kind")
+
+
+def test_verify_and_ls_need_no_torch(store: Store) -> None:
+    for verb in ("verify", "ls"):
+        code = (
+            f"import sys; sys.argv[1:] = ['store', '{verb}', '--store-dir={store.root}']\n"
+            "from distill_lab.cli import main\n"
+            "try: main()\nexcept SystemExit as stopped: assert not stopped.code\n"
+            "assert not {'torch', 'transformers', 'pandas', 'hydra'} & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_what_is_being_made_or_was_left_is_no_entry(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store.path("signals", "b")
+    path.rename(path.with_name(f".{path.name}.0123abcd.tmp"))  # killed just before its renaming
+    (store.root / "signals" / "notes").mkdir()  # a person's own
+    where = f"--store-dir={store.root}"
+    for verb in ("ls", "verify"):
+        assert "2 entries" in typed(monkeypatch, capsys, verb, where)[1]
+    assert typed(monkeypatch, capsys, "rm", "signals", where)[0] == 0
+    assert (store.root / "signals" / "notes").is_dir()
+
+
+def test_rm_of_a_damaged_entry(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store.path("signals", "b")
+    (path / "entry.json").unlink()
+    code, said = typed(monkeypatch, capsys, "rm", path.name, f"--store-dir={store.root}")
+    assert code == 0 and "entry.json is missing" in said and not path.exists()
+
+
+def _make_slowly(root: str, begun: str) -> None:
+    def make(folder: Path) -> None:
+        Path(begun).touch()
+        time.sleep(0.5)
+        _write(folder, "b")
+
+    Store(root).get("signals", "b", make)
+
+
+def test_rm_waits_for_who_makes_the_entry(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, begun = store.path("signals", "b"), tmp_path / "begun"
+    (path / "content.txt").write_text("damaged, so that it is made again")
+    given = (str(store.root), str(begun))
+    worker = multiprocessing.get_context("fork").Process(target=_make_slowly, args=given)
+    worker.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    code, said = typed(monkeypatch, capsys, "rm", path.name, f"--store-dir={store.root}")
+    worker.join()
+    assert code == 0 and worker.exitcode == 0
+    assert "waiting for another process" in said
+    assert not path.exists() and not list(path.parent.glob("*.tmp"))
+
+
+def test_who_has_an_entry_mapped_goes_on_reading_after_rm(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As signals are read: Unix keeps a file until nobody uses it any more."""
+    path = store.path("signals", "b")
+    with (path / "content.txt").open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    assert typed(monkeypatch, capsys, "rm", path.name, f"--store-dir={store.root}")[0] == 0
+    assert not path.exists() and mapped[:] == b"b" * 1500
+
+
+def test_two_rm_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one was faster: that is no error."""
+    every = entries(store.root)
+    store_verbs.remove(store.root, ["signals"])
+    monkeypatch.setattr(store_verbs, "entries", lambda _: every)
+    store_verbs.remove(store.root, ["signals"])
+    assert [one.path.parent.name for one in every if one.path.exists()] == ["teachers"]
 
 
 def test_a_name_that_is_not_there_deletes_nothing(

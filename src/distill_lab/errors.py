@@ -26,6 +26,10 @@ class ModelError(UsageError):
     """A teacher or student that cannot be loaded or does not fit the task."""
 
 
+class DiskError(UsageError):
+    """A disk that is full, or a folder that may not be written to."""
+
+
 class JobsFailed(Exception):
     """Some jobs of a sweep failed; their folders hold `error.txt`. Exit code 1."""
 

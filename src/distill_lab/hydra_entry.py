@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from distill_lab.config import (
     plain,
     schema,
 )
+from distill_lab.disk import refusal
 from distill_lab.errors import ConfigError, JobsFailed, UsageError, did_you_mean
 from distill_lab.launch.jobs import ERROR_FILE, quoted, without_launching
 from distill_lab.store import digest
@@ -94,7 +95,14 @@ def train(arguments: Sequence[str]) -> int:
     sys.argv = [typed[0], *_named_sweep([*arguments, *_of_further_rank()])]
     try:
         with _sentences():
-            entry(_job(typed, refused := list[UsageError | JobsFailed]()))()
+            entry(_job(typed, begun := list[Path](), refused := list[UsageError | JobsFailed]()))()
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:  # the latter where it is the log file
+        told = refusal(error, begun[-1] if begun else None, "hydra.run.dir")
+        if told is None:
+            raise
+        raise told from error
     finally:
         sys.argv = typed
     if refused:
@@ -133,11 +141,14 @@ def _is_override(argument: str) -> bool:
     return "=" in argument and not argument.startswith("-")
 
 
-def _job(typed: list[str], refused: list[UsageError | JobsFailed]) -> Callable[[DictConfig], Any]:
+def _job(
+    typed: list[str], begun: list[Path], refused: list[UsageError | JobsFailed]
+) -> Callable[[DictConfig], Any]:
     """Return what Hydra calls for a job.
 
     Args:
         typed: The command line.
+        begun: Takes the folders of jobs.
         refused: Takes what the program tells itself, which Hydra would announce in its own way.
     """
 
@@ -145,6 +156,7 @@ def _job(typed: list[str], refused: list[UsageError | JobsFailed]) -> Callable[[
         sys.argv = typed
         state = HydraConfig.get()
         out_dir = Path(state.runtime.output_dir)
+        begun.append(out_dir)
         try:
             with _Recorded(out_dir):
                 return _run(plain(composed), out_dir, state, typed[2:])
@@ -206,7 +218,8 @@ class _Recorded:
         self.file = out_dir / ERROR_FILE
 
     def __enter__(self) -> None:
-        self.file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
@@ -218,8 +231,9 @@ class _Recorded:
             if isinstance(error, (UsageError, JobsFailed))
             else "".join(traceback.format_exception(error))
         )
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(text + "\n", encoding="utf-8")
+        with suppress(OSError):  # a full disk, which the error itself tells of
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(text + "\n", encoding="utf-8")
 
 
 def _sentence(error: Exception) -> str:

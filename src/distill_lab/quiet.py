@@ -9,6 +9,7 @@ import os
 def quiet_libraries() -> None:
     """Leave warnings and errors of the libraries; their news and bars go."""
     os.environ.setdefault("WANDB_SILENT", "true")
+    logging.raiseExceptions = False  # a full disk is told once, not for every line of the log
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

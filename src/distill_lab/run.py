@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from distill_lab import ranks
 from distill_lab.baseline import train_baseline
 from distill_lab.config import Config
+from distill_lab.disk import saving
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
 from distill_lab.lab import Lab
@@ -49,6 +50,7 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
 
     Raises:
         UsageError: If a key, value, file or model cannot be used as it is; before any training.
+        DiskError: If the disk is full, or may not be written to; at any time.
     """
     parts, budget = look_at(config)
     if parts.processes > 1 and not ranks.started():
@@ -56,15 +58,17 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
             f"trainer.devices={config.trainer.get('devices')}: several processes are started by"
             " `distill-lab train`, torchrun or Slurm, not by a call; or take trainer.devices=1"
         )
-    with ranks.joined():
-        return _run(config, parts, budget, out_dir, provenance or Provenance.of(config))
+    provenance = provenance or Provenance.of(config)
+    with saving(out_dir, "hydra.run.dir"), ranks.joined():
+        return _compare(config, out_dir, provenance, parts, budget)
 
 
-def _run(
-    config: Config, parts: Parts, budget: Budget, out_dir: Path, provenance: Provenance
+def _compare(
+    config: Config, out_dir: Path, provenance: Provenance, parts: Parts, budget: Budget
 ) -> Result:
     first = ranks.rank() == 0
     if first:
+        Result.forget(out_dir)
         write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 

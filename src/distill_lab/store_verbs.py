@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from distill_lab.disk import in_bytes, saving
 from distill_lab.errors import DataError, did_you_mean
+from distill_lab.folders import discard, entry_folders, locked
 from distill_lab.results.show import console
-from distill_lab.store import damage, in_bytes, locked
+from distill_lab.store import damage
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def entries(root: Path) -> list[Entry]:
     """
     if not root.is_dir():
         raise DataError(f"--store-dir={root}: there is no such folder")
-    found = [_entry(file.parent) for file in root.glob("*/*/entry.json")]
+    found = [_entry(folder) for folder in entry_folders(root)]
     return sorted(found, key=lambda one: (one.path.parent.name, -one.made))
 
 
@@ -69,6 +70,9 @@ def show(root: Path) -> None:
 def remove(root: Path, names: Sequence[str]) -> None:
     """Delete entries; another process that makes one is waited for.
 
+    A run that reads signals has their files mapped and goes on. One that is still to load a
+    deleted teacher, to take a student from it, ends with an error.
+
     Args:
         root: Folder of the store.
         names: Entries ("teachers/0396371748eec93e"), fingerprints or their beginnings, or kinds
@@ -80,13 +84,13 @@ def remove(root: Path, names: Sequence[str]) -> None:
     every = entries(root)
     chosen = {one.path: one for name in names for one in _named(name, every)}
     for one in chosen.values():
-        with locked(one.path):
-            shutil.rmtree(one.path)
+        with saving(root, "--store-dir"), locked(one.path, print):
+            discard(one.path)
         print(f"deleted {one.name}: {one.about}, {in_bytes(one.size)}")
 
 
 def verify(root: Path) -> bool:
-    """Hold every entry against its checksums; print what is damaged.
+    """Hold every entry against its checksums; print which files are damaged.
 
     Returns:
         Whether all are undamaged.
@@ -106,10 +110,10 @@ def _entry(path: Path) -> Entry:
     file = path / "entry.json"
     try:
         about = json.loads(file.read_text(encoding="utf-8")).get("about", "")
-    except (ValueError, AttributeError):
-        about = "entry.json is unreadable"
+    except (OSError, ValueError, AttributeError):
+        about = "entry.json is missing or unreadable"
     size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-    return Entry(path, about, size, file.stat().st_mtime)
+    return Entry(path, about, size, (file if file.is_file() else path).stat().st_mtime)
 
 
 def _named(name: str, every: Sequence[Entry]) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,19 +111,28 @@ def losses(folder: Path) -> pd.DataFrame:
         ["objective=hidden"],
         ["objective=minilm_v2", "objective.relation_heads=4"],
         ["objective=tinybert"],
-        ["objective=hinton", "trainer.accumulate_grad_batches=3"],
+        ["objective=hinton", "trainer.accumulate_grad_batches=2"],
+        ["objective=pkd", "trainer.accumulate_grad_batches=2"],
+        ["objective=minilm", "trainer.accumulate_grad_batches=2"],
     ],
-    ids=["hinton", "hidden", "minilm_v2", "tinybert", "accumulated"],
+    ids=["hinton", "hidden", "minilm_v2", "tinybert", "hinton_2", "pkd_2", "minilm_2"],
 )
-def test_cache_on_is_cache_off(objective: list[str], lab: Go, tmp_path: Path) -> None:
+def test_cache_on_is_cache_off(
+    objective: list[str], lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a whole shuffled epoch, from several files, at every step of the optimizer."""
+    monkeypatch.setattr("distill_lab.teachers.signal_files.FILE_BYTES", 4_000)
     line = [*objective, "trainer.log_every_n_steps=1", "teacher.cache_dtype=float32",
             "baseline=false"]  # fmt: skip
     off = lab(*line, "teacher.cache=off", out="off")
     on = lab(*line, "teacher.cache=on", out="on")
     again = lab(*line, "teacher.cache=on", out="again")
-    assert len(list((tmp_path / "store" / "signals").glob("*/entry.json"))) == 1
+    (entry,) = (tmp_path / "store" / "signals").glob("*/entry.json")
+    assert len(list(entry.parent.glob("*.safetensors"))) > 1
     ours, theirs, second = (losses(tmp_path / name) for name in ("on", "off", "again"))
-    assert len(ours) >= 5
+    batches = math.ceil(on.rows["train"] / on.config["optim"]["batch_size"])
+    together = on.config["trainer"].get("accumulate_grad_batches", 1)
+    assert len(ours) == math.ceil(batches / together) * on.config["trainer"]["max_epochs"] > 5
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
     pd.testing.assert_frame_equal(second, ours, check_exact=True)
     assert on.fingerprints["student"] == again.fingerprints["student"]
@@ -152,6 +162,17 @@ def test_a_short_training_keeps_nothing_unless_asked(lab: Go, tmp_path: Path) ->
     assert not (tmp_path / "store" / "signals").exists()
     lab("trainer.max_steps=1", "teacher.cache=on", out="asked")
     assert len(list((tmp_path / "store" / "signals").glob("*/entry.json"))) == 1
+
+
+def test_what_the_disk_has_no_room_for_is_live(
+    lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("distill_lab.teachers.cached.free_bytes", lambda _: 1000)
+    with caplog.at_level("INFO", "distill_lab"):
+        lab("baseline=false")
+    assert "teacher: runs for every batch; its signals would take" in caplog.text
+    assert f"and 1 kB are free at {tmp_path}/store/signals" in caplog.text
+    assert not (tmp_path / "store" / "signals").exists()
 
 
 def test_what_is_too_large_is_refused_or_live(lab: Go, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from distill_lab.disk import in_bytes
 from distill_lab.launch.forecast import Foreseen, Kind, Piece
 from distill_lab.launch.jobs import Job
 from distill_lab.launch.progress import in_words
-from distill_lab.store import in_bytes
 
 _KINDS: Mapping[Kind, str] = {
     "teacher": "teachers to fine-tune",

@@ -36,5 +36,8 @@ def write_predictions(
             table[f"{name}_logits"] = list(logits.to(torch.float32).numpy())
         parts.append(pd.DataFrame(table))
     temporary = path.with_name(f".{path.name}.tmp")
-    pd.concat(parts, ignore_index=True).to_parquet(temporary)
-    temporary.replace(path)
+    try:
+        pd.concat(parts, ignore_index=True).to_parquet(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

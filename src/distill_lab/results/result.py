@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -101,6 +102,12 @@ class Result:
         """Write `result.json`, whole or not at all."""
         content = {**asdict(self), "retention": self.retention, "gain": self.gain}
         write_atomically(folder / FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Delete the result of an earlier run, so that a new one that fails looks unfinished."""
+        with suppress(FileNotFoundError):
+            (folder / FILE).unlink()
 
     @classmethod
     def read(cls, path: Path) -> Result:

@@ -13,10 +13,10 @@ import torch
 from transformers import PretrainedConfig
 
 from distill_lab.attention import head_width
+from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
-from distill_lab.store import in_bytes
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
@@ -97,7 +97,7 @@ class SignalPlan:
             self._write(folder, teacher, lab)
 
         try:
-            path, found = lab.store.get("signals", ingredients, make, self.about)
+            path, found = lab.store.get("signals", ingredients, make, self.about, self.size)
         except NotImplementedError as error:
             self._without(f"there is {error}, which is not kept")
             return teacher
@@ -150,13 +150,17 @@ class SignalPlan:
         """Return why the teacher has to run for every batch; None where its signals are kept."""
         if self.caching.when == "off":
             return "teacher.cache=off"
-        if self.caching.when == "on" or lab.store.path("signals", ingredients).is_dir():
+        path = lab.store.path("signals", ingredients)
+        if self.caching.when == "on" or path.is_dir():
             return None
         seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
         if seen < len(self.rows):
             return f"the training looks at {seen:,} of {len(self.rows):,} rows"
         if self._is_too_large():
             return f"its signals would take {in_bytes(self.size)} (teacher.cache_max_gb)"
+        if self.size > (free := free_bytes(path)):
+            needed = in_bytes(self.size)
+            return f"its signals would take {needed} and {in_bytes(free)} are free at {path}"
         return None
 
     def _is_too_large(self) -> bool:

@@ -106,7 +106,7 @@ class SignalFiles:
     def __init__(self, folder: Path) -> None:
         self._files: list[Mapping[str, Tensor]] = []
         self._about: dict[str, str] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in sorted(folder.glob("[0-9]*.safetensors")):
             with safe_open(path, framework="pt") as file:
                 self._about |= file.metadata() or {}
                 self._files.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
