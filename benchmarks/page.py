@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
@@ -33,3 +34,27 @@ def as_markdown(head: Sequence[str], lines: Lines) -> str:
     """Return a table for the documentation."""
     cells = [head, ["---"] * len(head), *([x.replace("|", "\\|") for x in row] for row in lines)]
     return "".join("| " + " | ".join(line) + " |\n" for line in cells)
+
+
+def write_page(
+    path: Path,
+    module: str,
+    said: str,
+    about: str | None,
+    tables: list[tuple[str, list[str], Lines]],
+) -> None:
+    """Write the page of a benchmark.
+
+    Args:
+        path: The file.
+        module: What is run as `python -m`.
+        said: Setting of the measurement.
+        about: The module's docstring: its first line is the title, its last paragraph the command.
+        tables: Title, head and lines of each.
+    """
+    title, explained = (about or "").split("\n\n", 1)
+    parts = [f"# {title.rstrip('.')}\n", f"Made by `python -m {module}`. {said}.\n"]
+    parts.append(explained.rsplit("\n\n", 1)[0] + "\n")
+    for name, head, lines in tables:
+        parts += [f"## {name}\n", as_markdown(head, lines)]
+    path.write_text("\n".join(parts), encoding="utf-8")

@@ -69,6 +69,9 @@ class AdamW:
             eps=self.eps,
             fused=True,
         )
+        # A fused optimizer offers to undo the scaling of float16 itself, and Lightning then refuses
+        # to clip gradients, in bfloat16 too; without the offer the scaler does it, before clipping.
+        optimizer._step_supports_amp_scaling = False
         scheduler = LambdaLR(optimizer, self._factor(total_steps, stages))
         return {
             "optimizer": optimizer,

@@ -1,0 +1,114 @@
+"""Distillation of the same models by transformers' Trainer and by TextBrewer."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding, PreTrainedModel, TrainerCallback, get_scheduler
+
+from benchmarks.scene import TEACHER, Scene
+from benchmarks.timing import Stopwatch
+
+TEMPERATURE, LAM, PADDED = 4.0, 0.5, 128
+Row = dict[str, Any]
+
+
+def installed(package: str) -> bool:
+    """Whether a distribution is installed."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def encoded(scene: Scene, rows: int) -> list[Row]:
+    """Return the first rows as both packages take them, tokenised beforehand."""
+    one, found = scene.data.train, []
+    for at in range(min(rows, len(one))):
+        cut = slice(one.offsets[at], one.offsets[at + 1])
+        row = {name: values[cut].tolist() for name, values in one.columns.items()}
+        found.append({**row, "labels": int(one.labels[at])})
+    return found
+
+
+def trainer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
+    """Distil by transformers' Trainer with the loss that its guides write and a live teacher."""
+    hf: Any = import_module("transformers")
+    watch = scene.stopwatch()
+    teacher = scene.model(TEACHER).eval()
+
+    class Distiller(hf.Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any
+        ) -> Any:
+            answer = model(**inputs)
+            with torch.no_grad():
+                wanted = teacher(**inputs).logits
+            soft = F.kl_div(
+                F.log_softmax(answer.logits / TEMPERATURE, dim=-1),
+                F.softmax(wanted / TEMPERATURE, dim=-1),
+                reduction="batchmean",
+            )
+            loss = (1 - LAM) * answer.loss + LAM * TEMPERATURE**2 * soft
+            return (loss, answer) if return_outputs else loss
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            watch.step(args.per_device_train_batch_size)
+
+    with tempfile.TemporaryDirectory() as out:
+        settings = hf.TrainingArguments(
+            out, per_device_train_batch_size=32, num_train_epochs=1, learning_rate=5e-5,
+            weight_decay=0.01, warmup_steps=0.1, max_grad_norm=1.0, lr_scheduler_type="linear",
+            save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
+            dataloader_pin_memory=False, dataloader_drop_last=True,
+        )  # fmt: skip
+        Distiller(
+            model=student, args=settings, train_dataset=encoded(scene, rows),
+            data_collator=DataCollatorWithPadding(scene.data.tokenizer), callbacks=[Ticks()],
+        ).train()  # fmt: skip
+    return watch
+
+
+def textbrewer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
+    """Distil by TextBrewer's GeneralDistiller as its examples do, padded to 128 tokens."""
+    package: Any = import_module("textbrewer")
+    watch = scene.stopwatch()
+    batches = _padded(scene, encoded(scene, rows))
+    optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, fused=True)
+    steps = len(batches)
+    scheduler = get_scheduler("linear", optimizer, round(0.1 * steps), steps)
+
+    def adaptor(batch: Any, answer: Any) -> Row:
+        return {"logits": answer.logits, "losses": answer.loss}
+
+    def tick(batch: Any) -> Any:
+        watch.step(len(batch["labels"]))  # the end of the step before
+        return dict(batch)  # it takes no other mapping
+
+    with tempfile.TemporaryDirectory() as out:
+        distiller = package.GeneralDistiller(
+            package.TrainingConfig(device="cpu", output_dir=out, log_dir=str(Path(out) / "log")),
+            package.DistillationConfig(
+                temperature=TEMPERATURE, hard_label_weight=1 - LAM, kd_loss_weight=LAM
+            ),
+            scene.model(TEACHER).eval(), student.train(), adaptor, adaptor,
+        )  # fmt: skip
+        with distiller:
+            distiller.train(
+                optimizer, batches, num_epochs=1, scheduler=scheduler, max_grad_norm=1.0,
+                batch_postprocessor=tick,
+            )  # fmt: skip
+    return watch
+
+
+def _padded(scene: Scene, rows: list[Row]) -> DataLoader[Row]:
+    collate = DataCollatorWithPadding(scene.data.tokenizer, padding="max_length", max_length=PADDED)
+    return DataLoader(rows, batch_size=32, shuffle=True, drop_last=True, collate_fn=collate)  # type: ignore[arg-type]
