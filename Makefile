@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo test test-all check format clean
+.PHONY: help setup demo test test-all cluster-test check format clean
 help:     ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 setup: $(READY) ## make .venv with the locked versions
@@ -19,6 +19,9 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 test-all: $(READY) ## run the tests, the long ones too
 	$(BIN)/python -m pytest -n 2
+cluster-test: $(READY) ## run the sweeps on Ray, submitit and joblib
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.lock
+	$(BIN)/python -m pytest tests/launch/test_clusters.py
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ from distill_lab.models import head, load_tokenizer
 from distill_lab.modules import Distillation, FineTuning
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
-from distill_lab.run import look_at
+from distill_lab.parts import look_at
 from distill_lab.store import Store
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.batching import training_batches
@@ -89,7 +89,10 @@ class Scene:
         splits = parts.task.load()
         few = {name: _some(rows, 256) for name, rows in splits.evaluation.items()}
         drawn = Splits(_some(splits.train, rows), _some(splits.selection, 256), few)
-        self.data: Data = parts.task.encode(drawn, load_tokenizer(str(tokenizer), "tokenizer"))
+        store = Store(folder / "store")
+        self.data: Data = parts.task.encode(
+            drawn, load_tokenizer(str(tokenizer), "tokenizer"), store
+        )
         self.problem = parts.task.problem
 
     def stopwatch(self) -> Stopwatch:

@@ -23,12 +23,13 @@ IMPORTS = ("hydra", "distill_lab.hydra_entry", "torch", "transformers", "pytorch
 WRAPPED = {
     "hydra._internal.hydra.Hydra.compose_config": "composing: Hydra",
     "distill_lab.hydra_entry.plain": "composing: resolving",
-    "distill_lab.run.check": "checking keys and values",
+    "distill_lab.parts.check": "checking keys and values",
     "distill_lab.run.look_at": "building task, teacher, student, objective",
-    "distill_lab.run.check_budget": "building a trainer on trial",
+    "distill_lab.parts.check_budget": "building a trainer on trial",
     "distill_lab.tasks.base.TextTask.load": "rows: reading",
-    "distill_lab.tasks.base.encode": "rows: tokens",
-    "distill_lab.tasks.rows.Splits.fingerprints": "rows: fingerprints",
+    "distill_lab.tasks.stored.encode": "rows: tokens",
+    "distill_lab.tasks.rows.Rows.fingerprint": "rows: fingerprints",
+    "distill_lab.tasks.base.stored_rows": "rows: finding their tokens",
     "distill_lab.tasks.base.tokenizer_fingerprint": "tokeniser: fingerprint",
     "distill_lab.teachers.finetuned.FineTuned.tokenizer": "tokeniser: loading or training",
     "distill_lab.teachers.finetuned.FineTuned.check": "teacher: a look at it",
@@ -42,7 +43,7 @@ WRAPPED = {
     "distill_lab.run.state_fingerprint": "student: fingerprint",
     "distill_lab.teachers.cached.SignalFiles": "signals: opening",
     "distill_lab.teachers.cached.check_signals": "signals: held against the teacher",
-    "distill_lab.run.SignalPlan.source": "signals: finding them",
+    "distill_lab.parts.SignalPlan.source": "signals: finding them",
     "distill_lab.run.fit": "Lightning: until the first step",
 }
 """By the name under which a function is called: what the table says of it."""

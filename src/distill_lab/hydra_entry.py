@@ -68,6 +68,8 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UsageError):  # of a launcher or sweeper
+            raise error.__cause__ from None
         raise ConfigError(_sentence(error)) from error
 
 
@@ -177,9 +179,10 @@ def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
     quiet_libraries()
     if not ranks.comes_first():
         logging.getLogger().setLevel(logging.WARNING)
-    parts, _ = look_at(config)
-    if parts.processes > 1 and not ranks.started():
-        return _run_together(config, parts, out_dir, typed)
+    if _may_be_several(config) and not ranks.started():
+        parts, _ = look_at(config)
+        if parts.processes > 1:
+            return _run_together(config, parts, out_dir, typed)
     chosen = {
         name: str(choice)
         for name, choice in state.runtime.choices.items()
@@ -189,6 +192,11 @@ def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
     if ranks.comes_first():
         show_run(result, out_dir)
     return result.main("student")
+
+
+def _may_be_several(config: Config) -> bool:
+    """Whether Lightning has to be asked how many processes it would use."""
+    return config.trainer.get("devices", "auto") not in (1, "1")
 
 
 def _run_together(config: Config, parts: Any, out_dir: Path, typed: list[str]) -> None:

@@ -36,7 +36,7 @@ def test_jobs_share_a_store_fail_alone_and_are_skipped_when_finished(
     line = [*tiny(encoder, rows_file), "study=s", "seed=1,2", "teacher.min_over_chance=0,0.9"]
     answer = sweep(tmp_path, *line, *launcher)
     assert answer.returncode == 1, answer.stderr
-    assert "2 of 4 jobs failed; the same line tries them again" in answer.stderr
+    assert "2 of 4 jobs failed; each has its error.txt" in answer.stderr
     assert "Traceback" not in answer.stderr
     done = [tmp_path / "runs" / "s" / f"seed={n},teacher.min_over_chance=0" for n in (1, 2)]
     results = [Result.read(folder / "result.json") for folder in done]

@@ -153,7 +153,7 @@ def test_the_embedded_task_is_real_text_of_this_python() -> None:
     for part in parts:
         assert set(part.labels.tolist()) == set(range(len(TOPICS)))
         assert np.bincount(part.labels).max() / len(part) < 0.35
-    assert splits.fingerprints() == StdlibDocs().load().fingerprints()
+    assert splits.fingerprints == StdlibDocs().load().fingerprints
 
 
 def test_docstrings_are_parsed_not_imported(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.teachers.test_cached import losses
 Go = Callable[..., Result]
 FLIPS = 6  # of each file
 SEED = 1
+KINDS = ("teachers", "answers", "signals", "baselines", "rows")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def filled(first: tuple[Path, Result], tmp_path: Path) -> Path:
 def entries(folder: Path) -> dict[str, Path]:
     """The entry of each kind."""
     found = {path.parent.name: path for path in entry_folders(folder / "store")}
-    assert sorted(found) == ["answers", "baselines", "signals", "teachers"]
+    assert sorted(found) == sorted(KINDS)
     return found
 
 
@@ -101,7 +102,6 @@ def test_a_flipped_bit_of_what_is_recorded_is_seen_or_means_nothing(filled: Path
 
 
 HOW = ("flip", "shorten", "delete", "add", "swap", "record", "rename")
-KINDS = ("teachers", "answers", "signals", "baselines")
 CASES = [
     pytest.param(kind, how, marks=[] if kind == "signals" or how == "flip" else pytest.mark.slow)
     for kind in KINDS

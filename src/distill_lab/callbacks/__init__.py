@@ -1,6 +1,7 @@
 """Callbacks of the lab."""
 
+from distill_lab.callbacks.compiled import Compiled
 from distill_lab.callbacks.distillation import DistillationLoss
 from distill_lab.callbacks.progress import Progress
 
-__all__ = ["DistillationLoss", "Progress"]
+__all__ = ["Compiled", "DistillationLoss", "Progress"]

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from distill_lab.launch.jobs import ERROR_FILE, Job
+from distill_lab.launch.jobs import Job
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +93,7 @@ def in_words(minutes: float) -> str:
 
 def failures(jobs: Sequence[Job]) -> Table:
     """Return the table of the jobs that failed."""
-    where = jobs[0].folder.parent
-    title = escape(f"Failed; each has its {ERROR_FILE} in {where}")
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="Failed", title_justify="left")
     table.add_column("job", overflow="fold")
     table.add_column("why", overflow="fold")
     for job in jobs:

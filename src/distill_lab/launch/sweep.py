@@ -60,7 +60,8 @@ class Sweep:
         if failed:
             console().print(failures(failed))
             raise JobsFailed(
-                f"{len(failed)} of {len(jobs)} jobs failed; the same line tries them again"
+                f"{len(failed)} of {len(jobs)} jobs failed; each has its {ERROR_FILE} in"
+                f" {failed[0].folder.parent}, and the same line tries them again"
             )
         return [_returned(job) for job in jobs]
 
@@ -166,7 +167,5 @@ def _returned(job: Job) -> JobReturn:
 
 def _why(code: int) -> str:
     if code == -signal.SIGKILL:
-        return (
-            "killed by the system; perhaps the memory was full (fewer hydra.launcher.n_jobs help)"
-        )
+        return "killed; where the memory was full, a smaller hydra.launcher.n_jobs helps"
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
