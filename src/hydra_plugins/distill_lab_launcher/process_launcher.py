@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # No `from __future__ import annotations` above: Hydra loads plugins in a way that dataclasses of
 # such modules do not survive.
 _LONGEST_NAME = 120
+SUBDIR = "hydra.sweep.subdir"
 
 
 @dataclass
@@ -73,8 +74,10 @@ class ProcessLauncher(Launcher):
         composed = self._looked_at(job_overrides, varying)
         returns, clock = [], _Clock(len(job_overrides))
         for number, (overrides, config) in enumerate(zip(job_overrides, composed, strict=True), 1):
-            names = [o for o in overrides if o in varying or len(job_overrides) == 1]
-            folder = job_folder(sweep_dir, names or list(overrides), list(overrides))
+            names = [o for o in own(overrides) if o in varying or len(job_overrides) == 1]
+            given = _given_folder(overrides, config)
+            names = [given.name] if given else names
+            folder = given or job_folder(sweep_dir, names or own(overrides), own(overrides))
             left = clock.left(number)
             log.info("job %d/%d%s: %s", number, len(job_overrides), left, " ".join(names))
             returns.append(self._one(list(overrides), folder, config, clock))
@@ -101,7 +104,7 @@ class ProcessLauncher(Launcher):
         for overrides in job_overrides:
             config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
             composed.append(config)
-            job = " ".join(o for o in overrides if o in varying)
+            job = " ".join(o for o in own(overrides) if o in varying)
             HydraConfig.instance().set_config(config)  # for interpolations of `hydra:`
             try:
                 look_at(plain(_without_hydra(config)))
@@ -123,7 +126,7 @@ class ProcessLauncher(Launcher):
     ) -> JobReturn:
         job = JobReturn(overrides=overrides, working_dir=str(folder))
         job.cfg = config
-        if _finished(folder, overrides):
+        if _finished(folder, own(overrides)):
             log.info("  finished before: %s", folder)
         else:
             command = [sys.executable, "-m", "distill_lab", "train", *self._flags(), *overrides]
@@ -180,6 +183,18 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, keys)
 
 
+def own(overrides: Sequence[str]) -> list[str]:
+    """Return a job's overrides without those of `hydra`, which say nothing of what it computes."""
+    return [o for o in overrides if not re.match(r"[+~]*hydra[./]", o)]
+
+
+def _given_folder(overrides: Sequence[str], config: DictConfig) -> Path | None:
+    """Return the folder that a sweeper chose for a job by `hydra.sweep.subdir`, else None."""
+    if not any(override.startswith(f"{SUBDIR}=") for override in overrides):
+        return None
+    return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+
+
 def job_name(overrides: Sequence[str]) -> str:
     """Return a folder name that tells a job's overrides; long ones end in a fingerprint."""
     text = ",".join(re.sub(r"[^\w.=+-]", "_", override.lstrip("+~")) for override in overrides)
@@ -225,8 +240,9 @@ def _overrides(folder: Path) -> list[str] | None:
 
 def _score(folder: Path) -> float | None:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    value = result["metrics"]["student"][result["metric"]]
-    return float(value)
+    scores = result["metrics"].get("student", {})  # none for a run that was pruned
+    value = scores.get(result["metric"])
+    return None if value is None else float(value)
 
 
 def _quoted(path: Path) -> str:
