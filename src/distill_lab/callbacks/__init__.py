@@ -2,5 +2,6 @@
 
 from distill_lab.callbacks.distillation import DistillationLoss
 from distill_lab.callbacks.progress import Progress
+from distill_lab.callbacks.pruning import Pruned, Pruning
 
-__all__ = ["DistillationLoss", "Progress"]
+__all__ = ["DistillationLoss", "Progress", "Pruned", "Pruning"]
