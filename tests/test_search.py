@@ -115,12 +115,13 @@ def test_an_overlay_below_the_best_one_and_a_folder_of_ones_own(
     text = "_target_: distill_lab.objectives.hinton.Hinton\ntemperature: 2.0\nlam: 0.5\n"
     (tmp_path / "own" / "objective" / "mine.yaml").write_text(text)
     (tmp_path / "experiments").mkdir()
-    overlay = {"defaults": [{"override /objective": "dkd"}], "hydra": {"sweeper": {"params": {
+    overlay = {"defaults": [
+        {"override /objective": "dkd"}, {"override /hydra/sweeper": "optuna"}], "hydra": {"sweeper": {"params": {
         "objective.lam": "interval(0.25,0.75)"}}}}  # fmt: skip
     content = "# @package _global_\n" + yaml.safe_dump(overlay)
     (tmp_path / "experiments" / "base.yaml").write_text(content)
     base = [t for t in tiny(finetuned, rows_file) if not t.startswith(("student", "optim"))]
-    line = [*base, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "objective=mine",
+    line = [*base, "hydra.sweeper.n_trials=1", "objective=mine",
             "experiments=base", "study=x", "~callbacks.progress", "student=layers",
             "student.num_layers=2"]  # fmt: skip
     code, told, errors = train(tmp_path, "-m", "--config-dir", "own", *line)

@@ -170,7 +170,16 @@ def test_a_hopeless_trial_is_pruned_by_its_first_seed(folder: Path) -> None:
     assert not again.ran
 
 
-def test_two_goals_give_a_front(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "goals",
+    [
+        "hydra.sweeper.goals=[metric,parameters]",
+        "hydra.sweeper.goals={metric: maximize, cost.student.parameters: minimize}",
+    ],
+)
+def test_two_goals_give_a_front(
+    folder: Path, goals: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     size = {"layers_3": 1, "layers_6": 2, "layers_12": 3}
 
     class Sized(Formula):
@@ -179,9 +188,10 @@ def test_two_goals_give_a_front(folder: Path, capsys: pytest.CaptureFixture[str]
 
     metric = {"layers_3": 0.5, "layers_6": 0.8, "layers_12": 0.7}
     jobs = Sized(lambda values: metric[values["student"]])
-    line = ["student=layers_3,layers_6,layers_12", "hydra.sweeper.n_trials=12"]
-    search(jobs, *line, "hydra.sweeper.goals=[metric,parameters]")
-    found = {row["student"]: (row["metric"], row["parameters"]) for row in rows(folder)}
+    line = ["student=layers_3,layers_6,layers_12", "hydra.sweeper.n_trials=9"]
+    search(jobs, *line, goals)
+    name = "parameters" if "[" in goals else "cost.student.parameters"
+    found = {row["student"]: (row["metric"], row[name]) for row in rows(folder)}
     assert found == {"layers_3": ("0.5", "1000.0"), "layers_6": ("0.8", "2000.0"),
                      "layers_12": ("0.7", "3000.0")}  # fmt: skip
     front = [best(folder, f"best_{i}")["defaults"][-1]["override /student"] for i in (1, 2)]

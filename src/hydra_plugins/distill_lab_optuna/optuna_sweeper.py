@@ -26,7 +26,7 @@ class OptunaConf:
 
     _target_: str = "hydra_plugins.distill_lab_optuna.optuna_sweeper.OptunaSweeper"
     _recursive_: bool = False
-    goals: Any = field(default_factory=lambda: ["metric"])
+    goals: Any = "metric"
     n_trials: int = 20
     n_jobs: int | None = None
     seeds: list[int] = field(default_factory=list)
