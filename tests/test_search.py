@@ -115,9 +115,9 @@ def test_an_overlay_below_the_best_one_and_a_folder_of_ones_own(
     text = "_target_: distill_lab.objectives.hinton.Hinton\ntemperature: 2.0\nlam: 0.5\n"
     (tmp_path / "own" / "objective" / "mine.yaml").write_text(text)
     (tmp_path / "experiments").mkdir()
-    overlay = {"defaults": [
-        {"override /objective": "dkd"}, {"override /hydra/sweeper": "optuna"}], "hydra": {"sweeper": {"params": {
-        "objective.lam": "interval(0.25,0.75)"}}}}  # fmt: skip
+    chosen = [{"override /objective": "dkd"}, {"override /hydra/sweeper": "optuna"}]
+    space = {"objective.lam": "interval(0.25,0.75)"}
+    overlay = {"defaults": chosen, "hydra": {"sweeper": {"params": space}}}
     content = "# @package _global_\n" + yaml.safe_dump(overlay)
     (tmp_path / "experiments" / "base.yaml").write_text(content)
     base = [t for t in tiny(finetuned, rows_file) if not t.startswith(("student", "optim"))]

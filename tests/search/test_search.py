@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from distill_lab.errors import DataError, JobsFailed, UsageError
+from distill_lab.errors import ConfigError, DataError, JobsFailed, UsageError
 from tests.search.formula import Broken, Formula, Values, search
 
 LINE = ("objective.temperature=interval(1,8)", "hydra.sweeper.n_trials=6")
@@ -139,6 +140,21 @@ def test_a_failing_trial_is_told_and_the_others_go_on(folder: Path) -> None:
     states = {row["state"]: row["reason"] for row in rows(folder)}
     assert states == {"finished": "", "failed": "too hot"}
     assert best(folder)["objective"]["temperature"] <= 4
+
+
+def test_a_job_that_the_launcher_refuses_fails_alone(folder: Path) -> None:
+    class Looking(Formula):
+        def launch(self, lines: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+            if any("student=layers_12" in line for line in lines):
+                raise ConfigError(["student.num_layers=12: the teacher has 6 layers", "and more"])
+            return super().launch(lines, initial_job_idx)
+
+    jobs = Looking(lambda values: 1.0)
+    search(jobs, "student=layers_3,layers_12", "hydra.sweeper.n_trials=6",
+           "hydra.sweeper.n_jobs=3", "hydra.sweeper.max_failures=6")  # fmt: skip
+    states = {row["student"]: (row["state"], row["reason"]) for row in rows(folder)}
+    reason = "student.num_layers=12: the teacher has 6 layers; and more"
+    assert states == {"layers_3": ("finished", ""), "layers_12": ("failed", reason)}
 
 
 def test_only_failures_end_a_search(folder: Path) -> None:

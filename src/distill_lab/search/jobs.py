@@ -13,7 +13,7 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 
 from distill_lab.callbacks.pruning import TRIAL
-from distill_lab.errors import DataError, JobsFailed
+from distill_lab.errors import DataError, JobsFailed, UsageError
 from distill_lab.hydra_entry import ERROR_FILE
 from distill_lab.results.result import FILE, FINISHED
 from hydra_plugins.distill_lab_launcher.process_launcher import SUBDIR, job_folder
@@ -74,7 +74,7 @@ class Job:
             return False
 
 
-def launch(launcher: Launcher, jobs: Iterable[Job], first: int) -> int:
+def launch(launcher: Launcher, jobs: Iterable[Job], first: int) -> dict[Path, str]:
     """Run jobs, each folder once; one that fails leaves no result.
 
     Args:
@@ -83,13 +83,21 @@ def launch(launcher: Launcher, jobs: Iterable[Job], first: int) -> int:
         first: Jobs that were launched before.
 
     Returns:
-        How many jobs there were.
+        For each folder, why the launcher refused its job; empty where it did not.
     """
     once = {job.folder: job for job in jobs}
-    if once:
+    if not once:
+        return {}
+    try:
         with suppress(JobsFailed):  # each one that failed has left no result
             launcher.launch([job.line for job in once.values()], initial_job_idx=first)
-    return len(once)
+    except UsageError as error:
+        if len(once) == 1:
+            return dict.fromkeys(once, str(error).replace("\n", "; "))
+        # One of them cannot run as it is, and the others are not to suffer for it.
+        alone = [launch(launcher, [job], first + i) for i, job in enumerate(once.values())]
+        return {folder: reason for each in alone for folder, reason in each.items()}
+    return dict.fromkeys(once, "")
 
 
 def processors() -> int:

@@ -75,6 +75,7 @@ class Search:
         self.fixed = space.fixed if space.has("baseline") else [*space.fixed, "baseline=false"]
         self.prunes = settings.pruner is not None and len(settings.goals) == 1
         self.launched = 0
+        self.refused = dict[Path, str]()
 
     def run(self) -> None:
         """Search, and print what was best.
@@ -162,7 +163,9 @@ class Search:
         self._launch([job for drawn in going for job in drawn.jobs[1:]])
 
     def _launch(self, jobs: list[Job]) -> None:
-        self.launched += launch(self.launcher, jobs, self.launched)
+        told = launch(self.launcher, jobs, self.launched)
+        self.launched += len(told)
+        self.refused |= {folder: reason for folder, reason in told.items() if reason}
 
     def _tell(self, drawn: _Drawn, place: int) -> str:
         """Tell the study how a trial ended; return why it failed, or an empty string.
@@ -199,6 +202,8 @@ class Search:
             raise UsageError("; ".join(drawn.faults))
         results = []
         for job in drawn.jobs:
+            if job.folder in self.refused:
+                raise UsageError(self.refused[job.folder])
             results.append(job.result())
             if results[-1]["status"] == PRUNED:
                 return None
