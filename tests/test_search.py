@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from distill_lab.hydra_entry import _named_sweep
 from distill_lab.results import Result
 from tests.conftest import tiny
 
@@ -137,3 +138,12 @@ def test_an_overlay_below_the_best_one_and_a_folder_of_ones_own(
     assert "progress" not in config["callbacks"]
     for group in ("objective", "student", "task", "teacher"):
         assert config[group] == ran[group]
+
+
+def test_more_trials_do_not_make_another_study() -> None:
+    line = ["-m", "hydra/sweeper=optuna", "objective.lam=interval(0,1)"]
+    first, more, other = (
+        _named_sweep([*line, *last])[1]
+        for last in ([], ["hydra.sweeper.n_trials=40", "hydra.launcher.n_jobs=2"], ["seed=2"])
+    )
+    assert first == more != other

@@ -14,6 +14,7 @@ from distill_lab.errors import DataError
 from distill_lab.results import Result
 from distill_lab.results.compare import collect
 from distill_lab.search.journal import PRUNER, STUDY, open_journal
+from distill_lab.training import Budget
 
 SIZES = "num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 2, intermediate_size: 32"
 SLOW = ("trainer.max_epochs=3", "optim.lr=1e-7", "student=scratch", f"student.sizes={{{SIZES}}}")
@@ -57,12 +58,14 @@ def test_a_pruned_run_is_marked_and_not_compared(
 
 
 def test_a_good_run_reports_each_epoch_and_ends(
-    lab: Callable[..., Result], trial: Callable[[], optuna.trial.FrozenTrial]
+    lab: Callable[..., Result], tmp_path: Path, trial: Callable[[], optuna.trial.FrozenTrial]
 ) -> None:
     result = lab("trainer.max_epochs=2", "optim.lr=5e-3")
     assert result.status == "finished" and set(result.metrics) >= {"teacher", "student", "baseline"}
     values = trial().intermediate_values
     assert max(values.values()) == result.cost["student"]["selection"] and set(values) == {1, 2}
+    # The baseline, which was trained too, has told nothing: two lines are of the trials before.
+    assert (tmp_path / "optuna.log").read_text().count('"intermediate_value"') == 4
 
 
 def test_the_last_epoch_is_never_pruned(
@@ -80,3 +83,8 @@ def test_outside_a_search_nothing_is_pruned(
     monkeypatch.delenv(TRIAL)
     assert lab(*SLOW, "baseline=false").status == "finished"
     assert not trial().intermediate_values
+
+
+def test_being_watched_makes_no_other_baseline() -> None:
+    watched = {"pruning": {"_target_": "distill_lab.callbacks.Pruning"}}
+    assert Budget({}, watched, 1).ingredients() == Budget({}, {}, 1).ingredients()

@@ -105,6 +105,22 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
     assert temperatures(folder) == temperatures(whole) and best(folder) == best(whole)
 
 
+def test_what_ran_is_repeated_whatever_the_sampler_would_draw_next(folder: Path) -> None:
+    line = [*LINE, "hydra.sweeper.sampler.name=QMCSampler"]
+    ran = list[float]()
+
+    def interrupted(values: Values) -> float:
+        ran.append(values["objective.temperature"])
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        return near_three(values)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(Formula(interrupted), *line)
+    search(Formula(near_three), *line)
+    assert temperatures(folder)[2] == f"{ran[2]:.4g}" and len(set(temperatures(folder))) == 6
+
+
 @pytest.mark.parametrize("name", ["NSGAIISampler", "QMCSampler"])
 def test_other_samplers_search_too(folder: Path, name: str) -> None:
     search(Formula(near_three), *LINE, f"hydra.sweeper.sampler.name={name}")
@@ -173,7 +189,8 @@ def test_a_hopeless_trial_is_pruned_by_its_first_seed(folder: Path) -> None:
     epochs = iter([0.9, 0.9, 0.2, 0.9])
 
     def score(values: Values) -> list[float]:
-        first = next(epochs) if values["seed"] == 1 else 0.9
+        # The second seed is bad everywhere: it is not held against trials that others had none of.
+        first = next(epochs) if values["seed"] == 1 else 0.1
         return [first, first]
 
     jobs = Formula(score)
@@ -216,6 +233,9 @@ def test_two_goals_give_a_front(
         "best_1.yaml",
         "best_2.yaml",
     ]
+    (folder / "experiments" / "best_3.yaml").write_text("of a longer front, before\n")
+    search(jobs, *line, goals)
+    assert not (folder / "experiments" / "best_3.yaml").exists()
     table = capsys.readouterr().out
     assert "best_2" in table and "layers_12" not in table
     with pytest.raises(UsageError, match=r"was begun with .*parameters.* where this line has"):
