@@ -126,7 +126,7 @@ def check(config: Config) -> None:
     faults: list[str] = []
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
-            faults += _faults(path, node)
+            faults += faults_of(path, node)
         if name not in _BY_NAME and "_target_" not in getattr(config, name):
             faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
     if faults:
@@ -178,7 +178,13 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, Node]]:
         yield from _targets(child, f"{path}.{key}")
 
 
-def _faults(path: str, node: Node) -> list[str]:
+def faults_of(path: str, node: Node) -> list[str]:
+    """Hold one node against the signature of its `_target_`.
+
+    Args:
+        path: Where the node stands, for the faults.
+        node: Plain data with `_target_`.
+    """
     target = node["_target_"]
     try:
         function = locate(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
+# More trials, or more of them at a time, do not make another study.
+_HOW_MUCH = re.compile(r"[+~]*hydra\.(launcher\.|sweeper\.n_)")
 _SHOW = ("--cfg", "-c", "--info", "-i")
 
 
@@ -125,7 +128,8 @@ def _named_sweep(arguments: Sequence[str]) -> list[str]:
     named = "study" in keys or "experiments" in keys
     if named or not any(flag in arguments for flag in _MULTIRUN):
         return arguments
-    overrides = sorted(without_launching([a for a in arguments if a not in _MULTIRUN]))
+    given = without_launching([a for a in arguments if a not in _MULTIRUN])
+    overrides = sorted(a for a in given if not _HOW_MUCH.match(a))
     # Beside the other overrides: argparse wants them in one piece.
     first = next((i for i, a in enumerate(arguments) if _is_override(a)), len(arguments))
     study = f"study=sweep-{digest(overrides)[:8]}"
@@ -173,6 +177,7 @@ def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
     from distill_lab.parts import look_at
     from distill_lab.quiet import quiet_libraries
     from distill_lab.results import Provenance
+    from distill_lab.results.result import FINISHED
     from distill_lab.results.show import show_run
     from distill_lab.run import run
 
@@ -189,7 +194,7 @@ def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
         if choice is not None and not name.startswith("hydra/")
     }
     result = run(config, out_dir, Provenance(chosen, list(state.overrides.task)))
-    if ranks.comes_first():
+    if result.status == FINISHED and ranks.comes_first():
         show_run(result, out_dir)
     return result.main("student")
 
@@ -253,6 +258,8 @@ def _sentence(error: Exception) -> str:
         return f"{quoted[1]}: not a key of the configuration{did_you_mean(quoted[1], _keys())}"
     if first.startswith("Error merging override"):
         return f"{first.removeprefix('Error merging override ')}: {cause[0]}"
+    if "does not support sweep type" in first:
+        return "an interval is for a search: type hydra/sweeper=optuna too, or values: KEY=A,B"
     if first.startswith("Error parsing override"):
         return f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, lists in quotes"
     if "Could not find" in first:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from distill_lab import ranks
 from distill_lab.baseline import train_baseline
+from distill_lab.callbacks import Pruned
 from distill_lab.config import Config
 from distill_lab.disk import saving
 from distill_lab.errors import ConfigError
@@ -27,6 +28,7 @@ from distill_lab.modules import Distillation
 from distill_lab.parts import Parts, Reader, look_at
 from distill_lab.results import Provenance, Result
 from distill_lab.results.predictions import write_predictions
+from distill_lab.results.result import PRUNED
 from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
 from distill_lab.tasks import Data, TextTask
@@ -46,7 +48,8 @@ def run(config: Config, out_dir: Path, provenance: Provenance | None = None) -> 
         provenance: How the run was asked for.
 
     Returns:
-        The result, as written to `out_dir/result.json`.
+        The result, as written to `out_dir/result.json`; one without metrics if a search ended the
+        training early.
 
     Raises:
         UsageError: If a key, value, file or model cannot be used as it is; before any training.
@@ -79,8 +82,15 @@ def _compare(
         student = _student(parts, teacher, data, config.seed)
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
-        source = plan.signals.source(teacher, lab)
-        models["student"] = _distil(parts, student, source, data, lab, loggers)
+        try:
+            source = plan.signals.source(teacher, lab)
+            models["student"] = _distil(parts, student, source, data, lab, loggers)
+        except Pruned as early:
+            log.info("student: %s", early)
+            result = _pruned(config, provenance, parts, data, early)
+            if first:
+                result.write(out_dir)
+            return result
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
         result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
@@ -139,3 +149,11 @@ def _result(
         fingerprints={**data.prints(), **{n: m.fingerprint for n, m in models.items()}},
         config=asdict(config),
     )
+
+
+def _pruned(
+    config: Config, provenance: Provenance, parts: Parts, data: Data, early: Pruned
+) -> Result:
+    result = _result(config, provenance, parts.task, data, parts.teacher.name, {})
+    cost: dict[str, float | int | None] = {"best_epoch": early.epoch, "selection": early.score}
+    return replace(result, status=PRUNED, cost={"student": cost})

@@ -30,7 +30,7 @@ from distill_lab.tasks.batching import scoring_batches, training_batches
 
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
-_COSMETIC_CALLBACKS = {"distillation", "progress"}
+_COSMETIC_CALLBACKS = {"distillation", "progress", "pruning"}
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
 _TEACHER_CALLBACKS = {"checkpoint", "progress"}

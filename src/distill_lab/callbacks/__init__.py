@@ -3,5 +3,6 @@
 from distill_lab.callbacks.compiled import Compiled
 from distill_lab.callbacks.distillation import DistillationLoss
 from distill_lab.callbacks.progress import Progress
+from distill_lab.callbacks.pruning import Pruned, Pruning
 
-__all__ = ["Compiled", "DistillationLoss", "Progress"]
+__all__ = ["Compiled", "DistillationLoss", "Progress", "Pruned", "Pruning"]

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from distill_lab.store import digest
 
 ERROR_FILE = "error.txt"
+SUBDIR = "hydra.sweep.subdir"
 CONSOLE_FILE = "console.log"
 _LONGEST_NAME = 120
 _ABOUT_LAUNCHING = "launch."  # what is typed about launching does not make another job
@@ -54,11 +55,13 @@ class Job:
     def finished(self) -> bool:
         """Whether its folder holds the result of the same overrides."""
         result = self.folder / "result.json"
-        return result.is_file() and _typed(self.folder) == sorted(self.overrides)
+        return result.is_file() and _typed(self.folder) == sorted(own(self.overrides))
 
-    def score(self) -> float:
-        """Return the main metric of its student on the evaluation split."""
-        return float(self.result()["metrics"]["student"][self.result()["metric"]])
+    def score(self) -> float | None:
+        """Return the main metric of its student on the evaluation split; None if it was pruned."""
+        result = self.result()
+        value = result["metrics"].get("student", {}).get(result["metric"])
+        return None if value is None else float(value)
 
     def result(self) -> dict[str, Any]:
         """Return what its `result.json` holds."""
@@ -82,6 +85,18 @@ class Job:
 def without_launching(overrides: Sequence[str]) -> list[str]:
     """Return what was typed, without that which concerns launching alone."""
     return [o for o in overrides if not o.lstrip("+~").startswith(_ABOUT_LAUNCHING)]
+
+
+def own(overrides: Sequence[str]) -> list[str]:
+    """Return a job's overrides without those of `hydra`, which say nothing of what it computes."""
+    return [o for o in overrides if not re.match(r"[+~]*hydra[./]", o)]
+
+
+def given_folder(overrides: Sequence[str], config: DictConfig) -> Path | None:
+    """Return the folder that a sweeper chose for a job by `hydra.sweep.subdir`, else None."""
+    if not any(override.startswith(f"{SUBDIR}=") for override in overrides):
+        return None
+    return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
 
 
 def varying(job_overrides: Sequence[Sequence[str]]) -> set[str]:
@@ -123,6 +138,6 @@ def _typed(folder: Path) -> list[str] | None:
     return sorted(map(str, typed or []))
 
 
-def quoted(path: Path) -> str:
-    """Return a path as a value of an override."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+def quoted(value: Path | str) -> str:
+    """Return a path or text as the value of an override."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -70,7 +70,9 @@ class Progress:
         if code:
             log.error("job %d/%d failed: %s", job.number, self.of, job.reason())
         elif self.at_once > 1:
-            log.info("job %d/%d: %.4f in %.0f s", job.number, self.of, job.score(), seconds)
+            score = job.score()
+            told = "ended early" if score is None else f"{score:.4f}"
+            log.info("job %d/%d: %s in %.0f s", job.number, self.of, told, seconds)
         if self._bar is not None:
             self._bar.update(self._task, completed=self.ended, left=self.left())
 

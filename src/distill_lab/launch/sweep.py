@@ -19,7 +19,15 @@ from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
 from distill_lab.launch.forecast import Foreseen, foresee
-from distill_lab.launch.jobs import ERROR_FILE, Job, job_folder, varying, without_launching
+from distill_lab.launch.jobs import (
+    ERROR_FILE,
+    Job,
+    given_folder,
+    job_folder,
+    own,
+    varying,
+    without_launching,
+)
 from distill_lab.launch.progress import Progress, failures
 from distill_lab.results.show import console
 
@@ -103,8 +111,10 @@ class Sweep:
         jobs = list[Job]()
         for number, overrides in enumerate(job_overrides, 1):
             config = self.loader.load_sweep_config(self.config, overrides)
-            names = [o for o in overrides if o in differ or len(job_overrides) == 1]
-            place = job_folder(folder, names or overrides, overrides)
+            given, typed = given_folder(overrides, config), own(overrides)
+            names = [o for o in typed if o in differ or len(job_overrides) == 1]
+            names = [given.name] if given else names
+            place = given or job_folder(folder, names or typed, typed)
             jobs.append(Job(number, tuple(overrides), tuple(names), place, flags, config))
         return jobs
 

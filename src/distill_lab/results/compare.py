@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from distill_lab.errors import DataError
-from distill_lab.results.result import FILE, Result
+from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.results.tables import millions, spread
 from distill_lab.store import digest
 
@@ -44,8 +44,8 @@ class Cell:
         return mean(self.values("student", self.results[0].metric))
 
 
-def collect(paths: Iterable[Path]) -> list[Result]:
-    """Read all results at or below some folders.
+def collect(paths: Sequence[Path]) -> list[Result]:
+    """Read all results at or below some folders; runs that a search pruned are left out.
 
     Raises:
         DataError: If a path does not exist or there is no finished run below it.
@@ -58,7 +58,10 @@ def collect(paths: Iterable[Path]) -> list[Result]:
         if not files:
             raise DataError(f"{path}: no finished run is here (no {FILE} at or below it)")
         found |= {file.resolve(): Result.read(file) for file in files}
-    return list(found.values())
+    finished = [result for result in found.values() if result.status == FINISHED]
+    if not finished:
+        raise DataError(f"{paths[0]}: no finished run is here; all were pruned by a search")
+    return finished
 
 
 def tables(results: Sequence[Result]) -> list[Table]:

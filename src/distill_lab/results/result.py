@@ -16,6 +16,7 @@ from distill_lab.errors import DataError
 from distill_lab.store import write_atomically
 
 FILE = "result.json"
+FINISHED, PRUNED = "finished", "pruned"
 _PACKAGES = ("distill-lab", "torch", "pytorch-lightning", "transformers", "tokenizers")
 
 
@@ -44,7 +45,8 @@ class Result:
     """The outcome of one run; all of it is plain data.
 
     Attributes:
-        status: "finished".
+        status: "finished", or "pruned" for a trial that a search ended early: it has no metrics,
+            and of its cost only the student's.
         study: Name of the study.
         choices: Names of task, teacher, student, objective, ...
         overrides: What was typed.
@@ -72,7 +74,7 @@ class Result:
     rows: dict[str, int]
     fingerprints: dict[str, str]
     config: dict[str, Any]
-    status: str = "finished"
+    status: str = FINISHED
     versions: dict[str, str] = field(default_factory=lambda: versions())
     git: str = field(default_factory=lambda: git_revision())
 

@@ -1,0 +1,1 @@
+"""Automatic search by Optuna; imported only where it is installed."""

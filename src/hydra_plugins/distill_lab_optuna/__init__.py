@@ -1,0 +1,1 @@
+"""The sweeper of `hydra/sweeper=optuna`: a search instead of every combination."""
