@@ -65,7 +65,7 @@ def test_reading_all_of_it_costs_no_more_than_a_batch(tmp_path: Path) -> None:
         folder.mkdir()
         size = write(folder, count)
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        worker = multiprocessing.get_context("fork").Process(
+        worker = multiprocessing.get_context("spawn").Process(
             target=read, args=(folder, count, theirs)
         )
         worker.start()
