@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from distill_lab import ranks
@@ -115,6 +116,8 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
+        if type(trainer.profiler) is PassThroughProfiler:
+            trainer.profiler = _Unwatched()
         module.role = name
         accumulate = trainer.accumulate_grad_batches
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
@@ -175,6 +178,16 @@ def check_budget(budget: Budget) -> int:
             " trainer.strategy=ddp"
         )
     return int(trainer.num_devices) if trainer.world_size > 1 else 1
+
+
+class _Unwatched(PassThroughProfiler):
+    """No profiler, at no price: Lightning asks for some fifty of its contexts in each step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> nullcontext[None]:  # type: ignore[override]
+        """Return a context that does nothing."""
+        return self._nothing
 
 
 @contextmanager

@@ -37,6 +37,13 @@ class TrainedModel(pl.LightningModule):
         """Return the model's outputs for a batch."""
         return forward(self.model, batch, wanted)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
+        """Move a batch that is not there yet; to look for tensors in one that is costs time."""
+        if batch.labels.device == device:
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, index)
+        return moved
+
     def validation_step(self, batch: Batch, index: int) -> None:
         """Collect the logits of one batch."""
         self._answers.append((self.answer(batch).logits.cpu(), batch.labels.cpu()))
