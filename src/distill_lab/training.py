@@ -19,6 +19,7 @@ import torch
 from hydra.errors import InstantiationException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from distill_lab import ranks
 from distill_lab.config import build
@@ -179,10 +180,16 @@ def check_budget(budget: Budget) -> int:
 
 @contextmanager
 def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one."""
+    """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one.
+
+    A process that was told to end (SIGTERM) ends by it: Lightning's exit code would be 0.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SIGTERMException:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     except SystemExit as stopped:
         if not trainer.interrupted:
             raise
