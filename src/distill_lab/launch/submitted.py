@@ -12,6 +12,7 @@ Ended = tuple[int, str | None]  # exit code, and why if that is known
 _LATE = 15.0  # seconds that a result may take to be seen on a shared disk
 _FAILED = 1
 _CODE = re.compile(r"ProcessFailed: exit code (-?\d+)")
+_RAISED = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")  # last line of a traceback
 
 
 class OnThisMachine:
@@ -86,7 +87,8 @@ def _answer(task: Any) -> Ended:
         return code, _by_signal(code) or f"one of its processes failed (exit code {code})"
     if "timed-out" in str(error):
         return _FAILED, State("TIMEOUT").why("")
-    return _FAILED, str(error).strip().splitlines()[-1]
+    told = [line for line in str(error).splitlines() if _RAISED.match(line)]
+    return _FAILED, told[-1] if told else "it failed before it began; see .submitit"
 
 
 def _by_signal(code: int) -> str | None:
