@@ -19,9 +19,9 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 test-all: $(READY) ## run the tests, the long ones too
 	$(BIN)/python -m pytest -n 2
-cluster-test: $(READY) ## run the sweeps on Ray, submitit and joblib
+cluster-test: $(READY) ## run the sweeps on Ray, submitit, joblib, and Slurm where one answers
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.lock
-	$(BIN)/python -m pytest tests/launch/test_clusters.py
+	$(BIN)/python -m pytest tests/launch/test_clusters.py tests/launch/test_slurm.py
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -30,6 +30,7 @@ from distill_lab.config import (
 )
 from distill_lab.disk import refusal
 from distill_lab.errors import ConfigError, JobsFailed, UsageError, did_you_mean
+from distill_lab.launch.folder_lock import HELD, FolderTaken, is_further_rank
 from distill_lab.launch.jobs import ERROR_FILE, quoted, without_launching
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
@@ -103,6 +104,8 @@ def train(arguments: Sequence[str]) -> int:
             entry(_job(typed, begun := list[Path](), refused := list[UsageError | JobsFailed]()))()
     except UsageError:
         raise
+    except FolderTaken as taken:
+        raise UsageError(str(taken)) from None
     except (OSError, ValueError) as error:  # the latter where it is the log file
         told = refusal(error, begun[-1] if begun else None, "hydra.run.dir")
         if told is None:
@@ -117,8 +120,9 @@ def train(arguments: Sequence[str]) -> int:
 
 def _of_further_rank() -> list[str]:
     """Keep processes that train together with a first one from writing its files."""
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-    return [] if rank == "0" else ["hydra.output_subdir=null", "hydra/job_logging=none"]
+    if not is_further_rank():
+        return []
+    return ["hydra.output_subdir=null", "hydra/job_logging=none"]
 
 
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
@@ -217,7 +221,7 @@ def _run_together(config: Config, parts: Any, out_dir: Path, typed: list[str]) -
 
     logging.disable(logging.INFO)  # the first of them tells
     Reader(Store(config.store_dir)).plan(config, parts)
-    place = [f"hydra.run.dir={quoted(out_dir)}", "hydra.mode=RUN"]
+    place = [f"hydra.run.dir={quoted(out_dir)}", "hydra.mode=RUN", HELD]
     code = start_together(parts.processes, [*typed, *place])
     if code:
         reason = f"ended by signal {-code}" if code < 0 else f"exit code {code}"

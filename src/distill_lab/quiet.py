@@ -11,6 +11,7 @@ def quiet_libraries() -> None:
     """Leave warnings and errors of the libraries; their news and bars go."""
     os.environ.setdefault("WANDB_SILENT", "true")
     logging.raiseExceptions = False  # a full disk is told once, not for every line of the log
+    # Of a cluster's login node, where a sweep is typed without srun.
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     from transformers.utils import logging as transformers_logging
 

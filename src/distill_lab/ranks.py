@@ -18,6 +18,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from distill_lab.errors import ConfigError
 from distill_lab.store import Store
 
 T = TypeVar("T")
@@ -25,10 +26,20 @@ _PATIENCE = timedelta(days=2)  # the first may train a teacher while the others 
 
 
 def started() -> bool:
-    """Whether torchrun or Slurm has started several processes for this run."""
+    """Whether torchrun or Slurm has started several processes for this run.
+
+    Raises:
+        ConfigError: If Slurm has in a way that does not tell how they are spread over machines.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment().world_size() > 1
-    return SLURMEnvironment.detect() and SLURMEnvironment().world_size() > 1
+    try:
+        return SLURMEnvironment.detect() and SLURMEnvironment().world_size() > 1
+    except RuntimeError as error:
+        tasks = os.environ.get("SLURM_NTASKS")
+        raise ConfigError(
+            f"Slurm's --ntasks={tasks}: start the processes with --ntasks-per-node=N instead"
+        ) from error
 
 
 def comes_first() -> bool:

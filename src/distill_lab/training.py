@@ -20,6 +20,7 @@ from hydra.errors import InstantiationException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from distill_lab import ranks
 from distill_lab.config import build
@@ -113,11 +114,10 @@ def fit(
             budget.trainer,
             default_root_dir=str(out_dir),
             use_distributed_sampler=False,  # `training_batches` divides the rows
+            profiler=budget.trainer.get("profiler") or _Unwatched(),
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
-        if type(trainer.profiler) is PassThroughProfiler:
-            trainer.profiler = _Unwatched()
         module.role = name
         accumulate = trainer.accumulate_grad_batches
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
@@ -192,10 +192,16 @@ class _Unwatched(PassThroughProfiler):
 
 @contextmanager
 def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one."""
+    """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one.
+
+    A process that was told to end (SIGTERM) ends by it: Lightning's exit code would be 0.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SIGTERMException:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     except SystemExit as stopped:
         if not trainer.interrupted:
             raise

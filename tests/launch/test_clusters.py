@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distill_lab.errors import ConfigError
-from distill_lab.launch.clusters import Slurm
+from distill_lab.launch.commands import run_command
 from distill_lab.results import Result
 from tests.conftest import tiny
 from tests.test_sweep import sweep
@@ -67,20 +66,22 @@ def test_a_library_that_is_missing_is_named(
     )
 
 
-def test_a_machine_without_slurm_is_told() -> None:
+def test_a_machine_without_slurm_is_told(
+    tmp_path: Path, finetuned: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if importlib.util.find_spec("submitit") is None:
         pytest.skip("submitit is not installed; `make cluster-test` installs it")
-    import shutil
-
-    if shutil.which("srun"):
-        pytest.skip("Slurm is here")
-    with pytest.raises(ConfigError, match="hydra/launcher=slurm: submitit says: Could not detect"):
-        next(Slurm("slurm", {}, 1).run([object()], print))  # type: ignore[list-item]
+    monkeypatch.setenv("PATH", str(tmp_path))  # without srun
+    answer = sweep(tmp_path, *tiny(finetuned, rows_file), "seed=1,2", "hydra/launcher=slurm")
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines()[-1] == (
+        "distill-lab: hydra/launcher=slurm: there is no Slurm on this machine; type the line on the"
+        " cluster's login node, or take hydra.launcher.cluster=local"
+    )
+    assert "Traceback" not in answer.stderr and not list(tmp_path.rglob("result.json"))
 
 
 def test_a_job_runs_as_a_command_in_the_folder_that_is_named(tmp_path: Path) -> None:
-    from distill_lab.launch.clusters import run_command
-
     code = run_command(["--cfg", "job", "seed=7"], str(tmp_path), "a/console.log")
     assert code == 0 and "seed: 7" in (tmp_path / "a" / "console.log").read_text()
     assert run_command(["seed=x"], str(tmp_path), "a/console.log") == 2

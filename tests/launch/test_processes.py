@@ -154,3 +154,23 @@ def test_the_process_that_jobs_are_forked_from_has_touched_nothing(tmp_path: Pat
 
 def test_there_is_a_processor() -> None:
     assert 1 <= processors() <= (os.cpu_count() or 1)
+
+
+@needs_proc
+def test_a_run_that_is_told_to_end_does_not_end_as_if_it_had_succeeded(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), *ENDLESS, "hydra.run.dir=run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill_lab", "train", *line],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        metrics = tmp_path / "run" / "metrics.csv"
+        until(lambda: metrics.is_file() and metrics.stat().st_size)
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+    finally:
+        process.kill()
+    assert not (tmp_path / "run" / "result.json").exists()

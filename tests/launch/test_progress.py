@@ -38,8 +38,7 @@ def test_a_failed_job_is_told_when_it_ends(
     (job,) = jobs(1, tmp_path)
     progress = Progress([job], 5, 1)
     progress.begun(job)
-    job.failed("a reason")
-    progress.over(job, 1)
+    progress.over(job, "a reason")
     assert [record.message for record in caplog.records] == [
         "job 1/5: seed=1",
         "job 1/5 failed: a reason",
@@ -53,7 +52,7 @@ def test_failures_are_told_by_the_last_line_of_their_errors(tmp_path: Path) -> N
     first.failed("killed")  # it has told by itself
     second.failed("killed")
     out = io.StringIO()
-    Console(file=out, width=200).print(failures([first, second]))
+    Console(file=out, width=200).print(failures((job, job.reason()) for job in (first, second)))
     text = out.getvalue()
     assert "ValueError: no good" in text and text.count("killed") == 1
 

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from distill_lab.launch.executor import Begun
+from distill_lab.launch.folder_lock import BUSY, busy
 from distill_lab.launch.jobs import CONSOLE_FILE, Job
 
 _PRELOADED = ["distill_lab.run", "distill_lab.hydra_entry", "distill_lab.results.show"]
@@ -71,7 +72,7 @@ class Processes:
         together = self.at_once > 1
         output = job.folder / CONSOLE_FILE if together else None
         place = (slot, self.at_once) if together else None
-        process = context.Process(target=run_job, args=(job.arguments, output, place))
+        process = context.Process(target=run_job, args=(job.arguments, job.folder, output, place))
         process.start()
         return process
 
@@ -101,11 +102,14 @@ def _stop(processes: list[BaseProcess]) -> None:
         process.join()
 
 
-def run_job(arguments: list[str], output: Path | None, place: tuple[int, int] | None) -> None:
+def run_job(
+    arguments: list[str], folder: Path, output: Path | None, place: tuple[int, int] | None
+) -> None:
     """Be one job: what a new process does.
 
     Args:
         arguments: What follows `distill-lab train`.
+        folder: Where it runs, unless another process works there.
         output: File that takes what would go to the terminal.
         place: Which of how many at a time it is; None where it is alone.
     """
@@ -114,6 +118,8 @@ def run_job(arguments: list[str], output: Path | None, place: tuple[int, int] | 
     # Forked from a process that is deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _end_with_parent()
+    if busy(folder):
+        sys.exit(BUSY)
     if output is not None:
         _write_to(output)
     if place is not None:

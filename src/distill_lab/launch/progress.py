@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -62,13 +62,18 @@ class Progress:
         self._since[job.number] = time.monotonic()
         log.info("job %d/%d%s: %s", job.number, self.of, self.left(), job.title)
 
-    def over(self, job: Job, code: int) -> None:
-        """Say how a job ended."""
+    def over(self, job: Job, reason: str | None) -> None:
+        """Say how a job ended.
+
+        Args:
+            job: One that has begun.
+            reason: Why it failed; None if it did not.
+        """
         seconds = time.monotonic() - self._since[job.number]
         self.ended += 1
         self._taken.append(seconds)
-        if code:
-            log.error("job %d/%d failed: %s", job.number, self.of, job.reason())
+        if reason is not None:
+            log.error("job %d/%d failed: %s", job.number, self.of, reason)
         elif self.at_once > 1:
             score = job.score()
             told = "ended early" if score is None else f"{score:.4f}"
@@ -93,11 +98,11 @@ def in_words(minutes: float) -> str:
     return f"about {minutes:.0f} min" if minutes < 100 else f"about {minutes / 60:.1f} hours"
 
 
-def failures(jobs: Sequence[Job]) -> Table:
-    """Return the table of the jobs that failed."""
+def failures(failed: Iterable[tuple[Job, str]]) -> Table:
+    """Return the table of the jobs that failed, each with the reason."""
     table = Table(box=box.SIMPLE_HEAD, title="Failed", title_justify="left")
     table.add_column("job", overflow="fold")
     table.add_column("why", overflow="fold")
-    for job in jobs:
-        table.add_row(escape(job.title), escape(job.reason()))
+    for job, reason in failed:
+        table.add_row(escape(job.title), escape(reason))
     return table

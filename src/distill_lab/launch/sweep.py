@@ -18,6 +18,7 @@ from distill_lab.config import Config, plain
 from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
+from distill_lab.launch.folder_lock import BUSY
 from distill_lab.launch.forecast import Foreseen, foresee
 from distill_lab.launch.jobs import (
     ERROR_FILE,
@@ -63,13 +64,13 @@ class Sweep:
             self._leave_no_trace()
             console().print(jobs_table(jobs, foreseen), cost_table(foreseen.values()))
             return []
-        codes = self._run(todo, len(jobs))
-        failed = [job for job in jobs if codes.get(job.number)]
+        reasons = self._run(todo, len(jobs))
+        failed = [(job, reasons[job.number]) for job in jobs if job.number in reasons]
         if failed:
             console().print(failures(failed))
             raise JobsFailed(
                 f"{len(failed)} of {len(jobs)} jobs failed; each has its {ERROR_FILE} in"
-                f" {failed[0].folder.parent}, and the same line tries them again"
+                f" {failed[0][0].folder.parent}, and the same line tries them again"
             )
         return [_returned(job) for job in jobs]
 
@@ -79,30 +80,25 @@ class Sweep:
         if {file.name for file in folder.glob("*")} == {"multirun.yaml"}:
             shutil.rmtree(folder)
 
-    def _run(self, jobs: list[Job], of: int) -> dict[int, int]:
-        """Run jobs; return their exit codes by number."""
+    def _run(self, jobs: list[Job], of: int) -> dict[int, str]:
+        """Run jobs; return why they failed, by number, of those that did."""
         if len(jobs) < of:
             log.info("%d of %d jobs are finished already", of - len(jobs), of)
-        codes = dict[int, int]()
-
-        def begun(job: Job) -> None:
+        for job in jobs:
             (job.folder / ERROR_FILE).unlink(missing_ok=True)
-            progress.begun(job)
-
+        ended = dict[int, str | None]()
         try:
             with Progress(jobs, of, self.executor.at_once) as progress:
-                for job, code in self.executor.run(jobs, begun):
+                for job, code in self.executor.run(jobs, progress.begun):
                     if code == 130:
                         raise KeyboardInterrupt
-                    if code:
-                        job.failed(_why(code))
-                    progress.over(job, code)
-                    codes[job.number] = code
+                    ended[job.number] = _reason(job, code) if code else None
+                    progress.over(job, ended[job.number])
         except KeyboardInterrupt:
-            done = of - len(jobs) + sum(code == 0 for code in codes.values())
+            done = of - len(jobs) + sum(reason is None for reason in ended.values())
             log.warning("%d of %d jobs are finished", done, of)
             raise
-        return codes
+        return {number: reason for number, reason in ended.items() if reason is not None}
 
     def _jobs(self, job_overrides: list[list[str]]) -> list[Job]:
         """Compose all jobs."""
@@ -173,6 +169,14 @@ def _returned(job: Job) -> JobReturn:
     returned.status = JobStatus.COMPLETED
     returned._return_value = job.score()
     return returned
+
+
+def _reason(job: Job, code: int) -> str:
+    """Return why a job failed, which its folder keeps unless another process works there."""
+    if code == BUSY:
+        return "another process works in its folder"
+    job.failed(_why(code))
+    return job.reason()
 
 
 def _why(code: int) -> str:

@@ -15,9 +15,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from distill_lab.errors import ConfigError
-from distill_lab.launch.clusters import Joblib, Ray, Slurm
+from distill_lab.launch.clusters import Joblib, Ray
 from distill_lab.launch.executor import Executor
 from distill_lab.launch.processes import Processes, processors
+from distill_lab.launch.slurm import Slurm
 
 # No `from __future__ import annotations` above: Hydra loads plugins in a way that dataclasses of
 # such modules do not survive.
