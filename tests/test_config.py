@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from distill_lab.config import GROUPS, Config, check, conf_dir, experiments_dir, locate
+from distill_lab.config import GROUPS, Config, check, conf_dir, experiments_dir
 from distill_lab.errors import ConfigError
 from distill_lab.hydra_entry import compose
+from distill_lab.signatures import locate
 from distill_lab.train_help import choices, train_help
 
 NEEDED = {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,9 @@ from distill_lab.config import (
 )
 from distill_lab.disk import refusal
 from distill_lab.errors import ConfigError, JobsFailed, UsageError, did_you_mean
-from distill_lab.launch.folder_lock import HELD, FolderTaken, is_further_rank
-from distill_lab.launch.jobs import ERROR_FILE, quoted, without_launching
+from distill_lab.job import Recorded, run_job
+from distill_lab.launch.folder_lock import FolderTaken, is_further_rank
+from distill_lab.launch.jobs import without_launching
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
 
@@ -168,89 +167,12 @@ def _job(
         out_dir = Path(state.runtime.output_dir)
         begun.append(out_dir)
         try:
-            with _Recorded(out_dir):
-                return _run(plain(composed), out_dir, state, typed[2:])
+            with Recorded(out_dir):
+                return run_job(plain(composed), out_dir, state, typed[2:])
         except (UsageError, JobsFailed) as error:
             refused.append(error)
 
     return job
-
-
-def _run(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
-    from distill_lab import ranks
-    from distill_lab.parts import look_at
-    from distill_lab.quiet import quiet_libraries
-    from distill_lab.results import Provenance
-    from distill_lab.results.result import FINISHED
-    from distill_lab.results.show import show_run
-    from distill_lab.run import run
-
-    quiet_libraries()
-    if not ranks.comes_first():
-        logging.getLogger().setLevel(logging.WARNING)
-    if _may_be_several(config) and not ranks.started():
-        parts, _ = look_at(config)
-        if parts.processes > 1:
-            return _run_together(config, parts, out_dir, typed)
-    chosen = {
-        name: str(choice)
-        for name, choice in state.runtime.choices.items()
-        if choice is not None and not name.startswith("hydra/")
-    }
-    result = run(config, out_dir, Provenance(chosen, list(state.overrides.task)))
-    if result.status == FINISHED and ranks.comes_first():
-        show_run(result, out_dir)
-    return result.main("student")
-
-
-def _may_be_several(config: Config) -> bool:
-    """Whether Lightning has to be asked how many processes it would use."""
-    return config.trainer.get("devices", "auto") not in (1, "1")
-
-
-def _run_together(config: Config, parts: Any, out_dir: Path, typed: list[str]) -> None:
-    """Start the processes that train together, in the folder of this run.
-
-    Raises:
-        UsageError: As `run`, before they are started.
-        JobsFailed: If one of them failed.
-    """
-    from distill_lab.launch.starting import start_together
-    from distill_lab.parts import Reader
-    from distill_lab.store import Store
-
-    logging.disable(logging.INFO)  # the first of them tells
-    Reader(Store(config.store_dir)).plan(config, parts)
-    place = [f"hydra.run.dir={quoted(out_dir)}", "hydra.mode=RUN", HELD]
-    code = start_together(parts.processes, [*typed, *place])
-    if code:
-        reason = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
-        raise JobsFailed(f"one of {parts.processes} processes failed ({reason})")
-
-
-class _Recorded:
-    """Leaves `error.txt` in the folder of a run that fails."""
-
-    def __init__(self, out_dir: Path) -> None:
-        self.file = out_dir / ERROR_FILE
-
-    def __enter__(self) -> None:
-        with suppress(OSError):
-            self.file.unlink(missing_ok=True)
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        if self.file.exists():  # another process of this run has told the cause
-            return
-        text = (
-            str(error)
-            if isinstance(error, (UsageError, JobsFailed))
-            else "".join(traceback.format_exception(error))
-        )
-        with suppress(OSError):  # a full disk, which the error itself tells of
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.write_text(text + "\n", encoding="utf-8")
 
 
 def _sentence(error: Exception) -> str:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from distill_lab.config import conf_dir, locate
+from distill_lab.config import conf_dir
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.objectives.jsd import JSD, jsd
 from distill_lab.objectives.reverse_kl import reverse_kl
 from distill_lab.objectives.skew_kl import SkewKL, skew_kl
+from distill_lab.signatures import locate
 from distill_lab.types import Fit, Problem
 from tests.objectives.cases import CASES, Case, draw, of_rows, soft_part, terms
 from tests.objectives.test_inside import TRAINED

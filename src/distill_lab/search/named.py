@@ -8,8 +8,8 @@ from typing import Any
 
 import optuna
 
-from distill_lab.config import faults_of
 from distill_lab.errors import ConfigError, did_you_mean
+from distill_lab.signatures import faults_of
 
 # Those that need no objects as arguments, and keep no pickle in the study.
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "NSGAIISampler", "QMCSampler")

@@ -11,7 +11,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 
-from distill_lab.config import GROUPS, Node
+from distill_lab.config import GROUPS
+from distill_lab.signatures import Node
 
 
 class Overlay:

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import CSVLogger
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab import ranks
-from distill_lab.errors import ConfigError, ModelError
+from distill_lab.errors import ConfigError
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
@@ -33,15 +33,13 @@ from distill_lab.modules import FineTuning
 from distill_lab.new_models import new_classifier
 from distill_lab.optim import AdamW
 from distill_lab.tasks import Data, TextTask
-from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
-from distill_lab.teachers.scored import stored_scores
+from distill_lab.teachers.scored import refuse_chance, stored_scores
 from distill_lab.training import Budget, fit
-from distill_lab.types import Scores
 
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
@@ -165,7 +163,7 @@ class FineTuned(Teacher):
 
         teacher = Live(load, self.name, path, weights_fingerprint(path, self.key))
         scores, parameters = stored_scores(teacher, task, data, lab)
-        self._refuse_chance(scores, task, data)
+        refuse_chance(self.name, scores, task, data, self.min_over_chance, self.key, self.settings)
         return replace(teacher, scores=scores, cost={"parameters": parameters, **training})
 
     @property
@@ -250,19 +248,3 @@ class FineTuned(Teacher):
         return new_classifier(
             self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
         )
-
-    def _refuse_chance(self, scores: Scores, task: TextTask, data: Data) -> None:
-        metric = task.metrics[0]
-        main = next(iter(data.evaluation.values()))
-        constant = chance(
-            metric, task.problem, torch.from_numpy(data.train.labels), torch.from_numpy(main.labels)
-        )
-        reached = scores.metrics[metric]
-        log.info("teacher: %s %.4f on the evaluation split", metric, reached)
-        if reached < constant + self.min_over_chance:
-            raise ModelError(
-                f"teacher {self.name}: its {metric} on the evaluation split is {reached:.3f}, a"
-                f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
-                f" ({self.settings}.epochs, {self.settings}.lr), choose another ({self.key}), or go"
-                f" on all the same with {self.settings}.min_over_chance=-1"
-            )

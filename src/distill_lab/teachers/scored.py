@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
+from distill_lab.errors import ModelError
 from distill_lab.evaluation import answers, score
 from distill_lab.lab import Lab
 from distill_lab.models import count_parameters
 from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.metrics import chance
 from distill_lab.teachers.live import Live
 from distill_lab.types import Scores
 
+log = logging.getLogger(__name__)
 _FORMAT = 2  # raised when what the store holds of answers changes
 
 
@@ -42,3 +47,42 @@ def stored_scores(teacher: Live, task: TextTask, data: Data, lab: Lab) -> tuple[
     path, _ = lab.store.get("answers", ingredients, make, f"{teacher.name} on {task.name}")
     about = json.loads((path / "model.json").read_text(encoding="utf-8"))
     return score(task, data, load_file(path / "logits.safetensors")), about["parameters"]
+
+
+def refuse_chance(
+    name: str,
+    scores: Scores,
+    task: TextTask,
+    data: Data,
+    least: float,
+    key: str,
+    settings: str,
+) -> None:
+    """Refuse a teacher that is no better than a constant answer.
+
+    Args:
+        name: The teacher's.
+        scores: Its own.
+        task: Names the metric.
+        data: Gives the labels.
+        least: How far it must lie above a constant answer.
+        key: Configuration key that named the model, for the error.
+        settings: Where its other settings stand, for the error.
+
+    Raises:
+        ModelError: If it is near chance.
+    """
+    metric = task.metrics[0]
+    main = next(iter(data.evaluation.values()))
+    constant = chance(
+        metric, task.problem, torch.from_numpy(data.train.labels), torch.from_numpy(main.labels)
+    )
+    reached = scores.metrics[metric]
+    log.info("teacher: %s %.4f on the evaluation split", metric, reached)
+    if reached < constant + least:
+        raise ModelError(
+            f"teacher {name}: its {metric} on the evaluation split is {reached:.3f}, a constant"
+            f" answer gets {constant:.3f}; there is nothing to distil. Train it longer"
+            f" ({settings}.epochs, {settings}.lr), choose another ({key}), or go on all the same"
+            f" with {settings}.min_over_chance=-1"
+        )
