@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import CSVLogger
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab import ranks
-from distill_lab.errors import ConfigError, ModelError
+from distill_lab.errors import ConfigError
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
 from distill_lab.models import (
@@ -33,15 +33,13 @@ from distill_lab.modules import FineTuning
 from distill_lab.new_models import new_classifier
 from distill_lab.optim import AdamW
 from distill_lab.tasks import Data, TextTask
-from distill_lab.tasks.metrics import chance
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
-from distill_lab.teachers.scored import stored_scores
+from distill_lab.teachers.scored import refuse_chance, stored_scores
 from distill_lab.training import Budget, fit
-from distill_lab.types import Scores
 
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
@@ -66,6 +64,7 @@ class FineTuned(Teacher):
         cache: Whether what it answers for the training rows is kept, see `Caching`.
         cache_max_gb: Disk that this may take, in GB.
         cache_dtype: What hidden states and attention are kept in.
+        cache_top_k, cache_temperatures: What of the logits the student gets to know, see there.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -87,6 +86,8 @@ class FineTuned(Teacher):
         cache: When = "auto",
         cache_max_gb: float = 10.0,
         cache_dtype: Kept = "bfloat16",
+        cache_top_k: int | None = None,
+        cache_temperatures: Sequence[float] | None = None,
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
@@ -104,7 +105,7 @@ class FineTuned(Teacher):
         self.min_over_chance = min_over_chance
         self.scratch = dict(scratch or {})
         self.vocab_size = vocab_size
-        self.caching = Caching(cache, cache_max_gb, cache_dtype)
+        self.caching = Caching(cache, cache_max_gb, cache_dtype, cache_top_k, cache_temperatures)
         # What errors name: the key that gave the model, and where the other settings stand.
         self.key = "teacher.model"
         self.settings = "teacher"
@@ -127,10 +128,7 @@ class FineTuned(Teacher):
         return load_tokenizer(self.model, self.key)
 
     def check(self, task: TextTask, data: Data) -> PretrainedConfig:
-        """Look at what can be known before anything is trained.
-
-        Returns:
-            The teacher's configuration.
+        """Look at what can be known before anything is trained; return the configuration.
 
         Raises:
             UsageError: If the model cannot be found, does not fit the data, or answers another set
@@ -165,7 +163,7 @@ class FineTuned(Teacher):
 
         teacher = Live(load, self.name, path, weights_fingerprint(path, self.key))
         scores, parameters = stored_scores(teacher, task, data, lab)
-        self._refuse_chance(scores, task, data)
+        refuse_chance(scores, task, data, self.min_over_chance, self.name, self.key, self.settings)
         return replace(teacher, scores=scores, cost={"parameters": parameters, **training})
 
     @property
@@ -250,19 +248,3 @@ class FineTuned(Teacher):
         return new_classifier(
             self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
         )
-
-    def _refuse_chance(self, scores: Scores, task: TextTask, data: Data) -> None:
-        metric = task.metrics[0]
-        main = next(iter(data.evaluation.values()))
-        constant = chance(
-            metric, task.problem, torch.from_numpy(data.train.labels), torch.from_numpy(main.labels)
-        )
-        reached = scores.metrics[metric]
-        log.info("teacher: %s %.4f on the evaluation split", metric, reached)
-        if reached < constant + self.min_over_chance:
-            raise ModelError(
-                f"teacher {self.name}: its {metric} on the evaluation split is {reached:.3f}, a"
-                f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
-                f" ({self.settings}.epochs, {self.settings}.lr), choose another ({self.key}), or go"
-                f" on all the same with {self.settings}.min_over_chance=-1"
-            )

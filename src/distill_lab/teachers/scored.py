@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
+from distill_lab.errors import ModelError
 from distill_lab.evaluation import answers, score
 from distill_lab.lab import Lab
 from distill_lab.models import count_parameters
 from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks.metrics import chance
 from distill_lab.teachers.live import Live
 from distill_lab.types import Scores
 
+log = logging.getLogger(__name__)
 _FORMAT = 2  # raised when what the store holds of answers changes
 
 
@@ -42,3 +47,36 @@ def stored_scores(teacher: Live, task: TextTask, data: Data, lab: Lab) -> tuple[
     path, _ = lab.store.get("answers", ingredients, make, f"{teacher.name} on {task.name}")
     about = json.loads((path / "model.json").read_text(encoding="utf-8"))
     return score(task, data, load_file(path / "logits.safetensors")), about["parameters"]
+
+
+def refuse_chance(
+    scores: Scores, task: TextTask, data: Data, least: float, name: str, key: str, settings: str
+) -> None:
+    """Say what a teacher scores; refuse one that answers hardly better than a constant.
+
+    Args:
+        scores: On the evaluation sets.
+        task: Names the main metric.
+        data: Gives the labels.
+        least: How far the main metric must lie above that of a constant answer.
+        name: Of the teacher.
+        key: Key that chose it, for the remedy.
+        settings: Where its other keys stand.
+
+    Raises:
+        ModelError: If it does.
+    """
+    metric = task.metrics[0]
+    main = next(iter(data.evaluation.values()))
+    constant = chance(
+        metric, task.problem, torch.from_numpy(data.train.labels), torch.from_numpy(main.labels)
+    )
+    reached = scores.metrics[metric]
+    log.info("teacher: %s %.4f on the evaluation split", metric, reached)
+    if reached < constant + least:
+        raise ModelError(
+            f"teacher {name}: its {metric} on the evaluation split is {reached:.3f}, a"
+            f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
+            f" ({settings}.epochs, {settings}.lr), choose another ({key}), or go"
+            f" on all the same with {settings}.min_over_chance=-1"
+        )
