@@ -32,9 +32,10 @@ class TopK:
     k: int
     temperatures: tuple[float, ...]
 
-    def __str__(self) -> str:
+    def about(self, classes: int) -> str:
+        """Return what is kept of so many logits, for people."""
         at = ", ".join(f"{t:g}" for t in self.temperatures)
-        return f"{self.k} largest logits" + (f" at T = {at}" if at else "")
+        return f"{self.k} largest of {classes:,} logits" + (f", T = {at}" if at else "")
 
 
 @dataclass(frozen=True)

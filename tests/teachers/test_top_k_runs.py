@@ -108,7 +108,7 @@ def test_one_entry_serves_a_sweep_over_its_temperatures(go: Go, tmp_path: Path) 
         go(*line, f"objective.temperature={temperature}", out=f"t{temperature}")
     (entry,) = kept(tmp_path)
     (about,) = (each.about for each in entries(tmp_path / "store") if each.path == entry)
-    assert about.endswith("on words: 2 largest logits at T = 1, 2, 4, of 8")
+    assert about.endswith("on words: 2 largest of 8 logits, T = 1, 2, 4")
     values = [losses(tmp_path / f"t{t}")["train/soft"].iloc[0] for t in (1, 2, 4)]
     assert len(set(values)) == 3
 

@@ -139,7 +139,7 @@ class SignalPlan:
         return self._about(self.top)
 
     def _about(self, top: TopK | None) -> str:
-        parts = ["logits" if top is None else f"{top}, of {self.problem.num_labels:,}"]
+        parts = ["logits" if top is None else top.about(self.problem.num_labels)]
         if self.wanted.hidden_states:
             parts.append(f"hidden states {', '.join(map(str, self.wanted.hidden_states))}")
         if self.wanted.attention:
