@@ -7,7 +7,8 @@ signals and gradients included, runs between two bare ones, so that the machine'
 all alike; reported is the median of the ratios with its quartiles.
 
 Memory: losses on 2048 rows of 50,257 classes, each in a process of its own; the peak of forward and
-backward pass beside both models' logits, in copies of the student's logits.
+backward pass beside both models' logits, in copies of the student's logits; "64 largest" are all
+that is known of the teacher's.
 
     python -m benchmarks.objectives [--rounds 15] [--markdown benchmarks/objectives.md]
 """

@@ -78,6 +78,40 @@ CONFIGURATION = {
         "teacher=ensemble teacher.models=./a",
         "teacher.models: './a' is not a list",
     ),
+    "no logits": ("teacher.cache_top_k=0", "teacher.cache_top_k=0: at least 1"),
+    "more logits than classes": (
+        "teacher.cache_top_k=3",
+        "teacher.cache_top_k=3: the task has 2 classes",
+    ),
+    "objective on all logits": (
+        "teacher.cache_top_k=1 objective=mse_logits",
+        "teacher.cache_top_k=1: objective=mse_logits needs all logits; take hinton",
+    ),
+    "part of a sum on all logits": (
+        "teacher.cache_top_k=1 objective=combine +objective@objective.parts.mse=mse_logits"
+        " +objective.weights.mse=1",
+        "teacher.cache_top_k=1: objective=mse_logits needs all logits",
+    ),
+    "temperature that is not kept": (
+        "teacher.cache_top_k=1 teacher.cache_temperatures=[1,2] objective.temperature=3",
+        "teacher.cache_temperatures=[1.0, 2.0]: the objective compares at T = 3",
+    ),
+    "temperatures of none": (
+        "teacher.cache_top_k=1 teacher.cache_temperatures=[]",
+        "teacher.cache_temperatures=[]: at least one",
+    ),
+    "kept temperature 0": (
+        "teacher.cache_top_k=1 teacher.cache_temperatures=[0]",
+        "teacher.cache_temperatures=0: a temperature must be above 0",
+    ),
+    "temperature that changes": (
+        "teacher.cache_top_k=1 callbacks.distillation.temperature_schedule=linear",
+        "callbacks.distillation.temperature_schedule=linear: with teacher.cache_top_k=1",
+    ),
+    "ensemble's logits": (
+        "teacher=ensemble teacher.models=[./a] teacher.cache_top_k=-1",
+        "teacher.cache_top_k=-1: at least 1",
+    ),
     "part of a sum": (
         "objective=combine objective.parts.hinton.temperature=0",
         "objective.parts.hinton.temperature=0: a temperature must be",

@@ -19,6 +19,7 @@ from distill_lab.students import Student
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
 from distill_lab.teachers import SignalPlan, Teacher
+from distill_lab.teachers.top_k import settled
 from distill_lab.training import Budget, check_budget
 from distill_lab.types import Fit, Problem
 
@@ -118,7 +119,9 @@ class Reader:
         check_alignment(parts.objective.needs, data)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
-        signals = SignalPlan(parts.teacher.caching, data, parts.task.problem, teacher, wanted, name)
+        problem, caching = parts.task.problem, parts.teacher.caching
+        top = settled(caching, parts.objective, problem, config.callbacks)
+        signals = SignalPlan(caching, data, problem, teacher, wanted, name, top)
         signals.check()
         return Plan(data, signals, teacher, student)
 

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from distill_lab.top_logits import TopLogits
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -138,14 +140,17 @@ class Outputs:
     """What a model gives for a batch; the same for a student and for a teacher's signals.
 
     Attributes:
-        logits: float32 `[batch, labels]`, before any temperature.
+        logits: float32 `[batch, labels]`, before any temperature; `[batch, 0]` where only `top`
+            is kept.
         hidden_states: Those that are wanted, by number, `[batch, length, width]`.
         attention: That of the wanted layers, by number.
+        top: A teacher's largest logits, in place of all.
     """
 
     logits: Tensor
     hidden_states: Mapping[int, Tensor] = field(default_factory=dict)
     attention: Mapping[int, Attention] = field(default_factory=dict)
+    top: TopLogits | None = None
 
 
 @dataclass

@@ -116,8 +116,13 @@ class DistillationLoss(pl.Callback):
 
 
 def _agreement(student: Tensor, teacher: Tensor) -> dict[str, float]:
-    """Return how far the answers of `[rows, labels]` logits agree, by name."""
+    """Return how far two models agree, by name.
+
+    Args:
+        student: Logits `[rows, labels]`.
+        teacher: Logits, or the classes that it answers `[rows]`.
+    """
     if student.shape[1] == 1:
         return {"train/teacher_distance": (student - teacher).abs().mean().item()}
-    same = student.argmax(dim=1) == teacher.argmax(dim=1)
+    same = student.argmax(dim=1) == (teacher if teacher.dim() == 1 else teacher.argmax(dim=1))
     return {"train/agreement": same.to(torch.float32).mean().item()}

@@ -50,7 +50,10 @@ class Distillation(TrainedModel):
         self.objective.stage = stage_at(self.global_step, ends)
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
-        """Return the weighted loss, with the terms and both models' logits for the callback."""
+        """Return the weighted loss, for the callback with the terms and both models' logits.
+
+        Of a teacher whose largest logits alone are known, the classes that it answers.
+        """
         needs = self.objective.needs
         teacher = self.source.signals(batch, needs.teacher)
         student = self.answer(batch, needs.student)
@@ -60,7 +63,7 @@ class Distillation(TrainedModel):
             "loss": loss,
             "terms": terms,
             "student": student.logits.detach(),
-            "teacher": teacher.logits,
+            "teacher": teacher.logits if teacher.top is None else teacher.top.indices[:, 0],
         }
 
     def on_after_backward(self) -> None:

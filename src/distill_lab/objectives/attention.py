@@ -62,6 +62,7 @@ class AttentionTransfer(Objective):
     """
 
     scheduled = ("lam",)
+    all_logits = False
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ class Objective(nn.Module, ABC):
     """What it asks of both models besides logits; settled in `prepare`."""
     scheduled: tuple[str, ...] = ("temperature", "lam")
     """Which of the two the objective has; the callback sets and logs no other."""
+    all_logits: bool = True
+    """Whether it needs all of the teacher's logits; if not, `Outputs.top` may stand for them."""
     stages: tuple[float, ...] = (1.0,)
     """Shares of the training steps; the learning rate rises and falls in each anew."""
     stage: int = 0

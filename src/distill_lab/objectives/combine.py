@@ -28,6 +28,7 @@ class Combine(Objective):
     """
 
     scheduled = ()
+    all_logits = False  # its parts tell for themselves
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.objectives.hidden import hidden_distance
 from distill_lab.objectives.hinton import soft_loss
@@ -28,6 +29,7 @@ class DistilBERT(Objective):
     """
 
     scheduled = ("temperature",)
+    all_logits = False
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class DistilBERT(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `soft`, `hard` and `cosine`."""
-        soft = soft_loss(student.logits, teacher.logits, self.temperature)
+        soft = compared(soft_loss, student, teacher, self.temperature)
         s, t = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
         cosine = hidden_distance(s, t, batch.mask, "cosine")
         return {

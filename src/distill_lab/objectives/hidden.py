@@ -82,6 +82,7 @@ class Hidden(Objective):
     """
 
     scheduled = ("lam",)
+    all_logits = False
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Outputs, Term
@@ -38,7 +39,7 @@ def soft_and_scale(
 
     Args:
         student: Gives the student's logits.
-        teacher: Gives the teacher's.
+        teacher: Gives the teacher's, all or the largest.
         batch: Tells by its labels whether this is a regression.
         temperature: T, above 0; without meaning for a regression.
 
@@ -47,7 +48,7 @@ def soft_and_scale(
     """
     if batch.labels.is_floating_point():
         return hard_loss(student.logits, teacher.logits.detach()[:, 0]), 1.0
-    return soft_loss(student.logits, teacher.logits, temperature), temperature**2
+    return compared(soft_loss, student, teacher, temperature), temperature**2
 
 
 class Hinton(Objective):
@@ -60,6 +61,8 @@ class Hinton(Objective):
         temperature: T, above 0.
         lam: λ, the weight of the soft loss, 0 to 1.
     """
+
+    all_logits = False
 
     def __init__(self, *, temperature: float = 4.0, lam: float = 0.5) -> None:
         super().__init__(temperature=temperature, lam=lam)

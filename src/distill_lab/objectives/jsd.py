@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.objectives.reverse_kl import reverse_kl
@@ -57,6 +58,8 @@ class JSD(Objective):
         ConfigError: If β is out of its range.
     """
 
+    all_logits = False
+
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5, beta: float = 0.5) -> None:
         super().__init__(temperature=temperature, lam=lam)
         if not 0 <= beta <= 1:
@@ -69,5 +72,5 @@ class JSD(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        soft = jsd(student.logits, teacher.logits, self.temperature, self.beta)
+        soft = compared(jsd, student, teacher, self.temperature, self.beta)
         return self.mixed(student, batch, soft, self.temperature**2)

@@ -55,6 +55,7 @@ class MiniLM(Objective):
     """
 
     scheduled = ("lam",)
+    all_logits = False
 
     def __init__(self, *, lam: float = 0.5, teacher_layer: int | None = None) -> None:
         super().__init__(lam=lam)

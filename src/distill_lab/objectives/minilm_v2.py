@@ -51,6 +51,7 @@ class MiniLMv2(Objective):
     """
 
     scheduled = ("lam",)
+    all_logits = False
 
     def __init__(
         self, *, lam: float = 0.5, relation_heads: int = 48, teacher_layer: int | None = None

@@ -11,6 +11,7 @@ from torch import Tensor
 from distill_lab.attention import is_causal
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term, Wanted
 
@@ -66,6 +67,8 @@ class PKD(Objective):
         ConfigError: If β is negative.
     """
 
+    all_logits = False
+
     def __init__(
         self,
         *,
@@ -107,7 +110,7 @@ class PKD(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard`, `soft` and `patient`."""
-        soft = soft_loss(student.logits, teacher.logits, self.temperature)
+        soft = compared(soft_loss, student, teacher, self.temperature)
         distances = [
             patient_distance(student.hidden_states[s], teacher.hidden_states[t])
             for s, t in self.pairs

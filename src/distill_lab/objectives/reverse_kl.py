@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.types import Batch, Fit, Outputs, Term
 
@@ -38,6 +39,8 @@ class ReverseKL(Objective):
         lam: λ, the weight of the soft loss, 0 to 1.
     """
 
+    all_logits = False
+
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5) -> None:
         super().__init__(temperature=temperature, lam=lam)
 
@@ -47,5 +50,5 @@ class ReverseKL(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        soft = reverse_kl(student.logits, teacher.logits, self.temperature)
+        soft = compared(reverse_kl, student, teacher, self.temperature)
         return self.mixed(student, batch, soft, self.temperature**2)

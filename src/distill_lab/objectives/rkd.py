@@ -88,6 +88,7 @@ class RKD(Objective):
     """
 
     scheduled = ("lam",)
+    all_logits = False
 
     def __init__(self, *, lam: float = 0.5, distance: float = 25.0, angle: float = 50.0) -> None:
         super().__init__(lam=lam)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.types import Batch, Fit, Outputs, Term
 
@@ -59,6 +60,8 @@ class SkewKL(Objective):
         ConfigError: If alpha is out of its range.
     """
 
+    all_logits = False
+
     def __init__(
         self,
         *,
@@ -79,5 +82,5 @@ class SkewKL(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""
-        soft = skew_kl(student.logits, teacher.logits, self.temperature, self.alpha, self.direction)
+        soft = compared(skew_kl, student, teacher, self.temperature, self.alpha, self.direction)
         return self.mixed(student, batch, soft, self.temperature**2)

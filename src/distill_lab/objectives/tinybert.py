@@ -62,6 +62,8 @@ class TinyBERT(Objective):
         ConfigError: If the share is not between 0 and 1.
     """
 
+    all_logits = False
+
     def __init__(
         self, *, intermediate: float = 0.77, temperature: float = 1.0, lam: float = 1.0
     ) -> None:

@@ -17,13 +17,16 @@ from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
+from distill_lab.store import Store
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.base import Source
 from distill_lab.teachers.caching import Caching, Kept
 from distill_lab.teachers.signal_check import check_signals, made_elsewhere, say_where
-from distill_lab.teachers.signal_files import SignalFiles, SignalWriter
+from distill_lab.teachers.signal_files import SignalFiles, SignalWriter, top_bytes
+from distill_lab.teachers.top_k import MassOutside, beside, reduced, serving
+from distill_lab.top_logits import TopK
 from distill_lab.types import Problem, TeacherSource, Wanted
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ class SignalPlan:
         config: The teacher's, tells the widths.
         wanted: What the objective needs besides logits.
         name: Of teacher and task, for people.
+        top: What of the logits the student gets to know; None for all.
     """
 
     def __init__(
@@ -50,13 +54,15 @@ class SignalPlan:
         config: PretrainedConfig,
         wanted: Wanted,
         name: str,
+        top: TopK | None = None,
     ) -> None:
         self.caching = caching
         self.data = data.for_teacher or data
         self.problem = problem
         self.wanted = wanted
         self.name = name
-        self.size = _bytes(self.rows, wanted, config, problem, caching.dtype)
+        self.top = top
+        self.size = _bytes(self.rows, wanted, config, problem, caching.dtype, top)
 
     @property
     def rows(self) -> TokenRows:
@@ -85,24 +91,26 @@ class SignalPlan:
         Raises:
             ModelError: If stored signals are not what the teacher gives now.
         """
-        ingredients = self._ingredients(teacher.trained().fingerprint)
+        ingredients, top = self._serving(lab.store, teacher.trained().fingerprint)
         reason = self._reason_without(lab, ingredients)
         if reason is not None:
             self._without(reason)
-            return teacher
+            return reduced(teacher, self.top)
         started = time.perf_counter()
 
         def make(folder: Path) -> None:
             log.info("teacher: computing its signals for %s rows, once", f"{len(self.rows):,}")
-            self._write(folder, teacher, lab)
+            self._write(folder, teacher, lab, top)
 
+        about = self._about(top)
         try:
-            path, found = lab.store.get("signals", ingredients, make, self.about, self.size)
+            path, found = lab.store.get("signals", ingredients, make, about, self.size)
         except NotImplementedError as error:
             self._without(f"there is {error}, which is not kept")
-            return teacher
+            return reduced(teacher, self.top)
         files = SignalFiles(path)
         if not found:
+            self._hint(lab.store, ingredients, top)
             seconds = time.perf_counter() - started
             size = in_bytes(self.size)
             log.info("teacher: signals kept as %s, %s in %.0f s", path, size, seconds)
@@ -120,7 +128,7 @@ class SignalPlan:
             teacher: Fingerprint of the teacher, None where it has yet to be trained.
             lab: Gives store and budget.
         """
-        ingredients = self._ingredients(teacher)
+        ingredients, _ = self._serving(lab.store, teacher)
         path = lab.store.path("signals", ingredients)
         kept = self._reason_without(lab, ingredients) is None
         return (path, path.is_dir()) if kept else None
@@ -128,14 +136,34 @@ class SignalPlan:
     @property
     def about(self) -> str:
         """What is kept, for people."""
-        parts = ["logits"]
+        return self._about(self.top)
+
+    def _about(self, top: TopK | None) -> str:
+        parts = ["logits" if top is None else top.about(self.problem.num_labels)]
         if self.wanted.hidden_states:
             parts.append(f"hidden states {', '.join(map(str, self.wanted.hidden_states))}")
         if self.wanted.attention:
             parts.append(f"attention {', '.join(map(str, self.wanted.attention))}")
         return f"{self.name}: {'; '.join(parts)}"
 
-    def _ingredients(self, teacher: str | None) -> Mapping[str, Any]:
+    def _serving(self, store: Store, teacher: str | None) -> tuple[Mapping[str, Any], TopK | None]:
+        """Return the ingredients of the entry that serves, and what of the logits it holds."""
+        if self.top is None:
+            return self._ingredients(teacher, None), None
+        top = serving(store, self._ingredients(teacher, self.top), self.top)
+        return self._ingredients(teacher, top), top
+
+    def _hint(self, store: Store, ingredients: Mapping[str, Any], top: TopK | None) -> None:
+        """Say how one entry would have served several temperatures."""
+        every = beside(store, ingredients) if top else []
+        if top and set(every) > set(top.temperatures):
+            given = ",".join(f"{t:g}" for t in every)
+            log.info(
+                "teacher: the store has these logits with other temperatures too;"
+                " 'teacher.cache_temperatures=[%s]' keeps one entry for all", given,
+            )  # fmt: skip
+
+    def _ingredients(self, teacher: str | None, top: TopK | None) -> Mapping[str, Any]:
         return {
             "format": _FORMAT,
             "teacher": teacher,
@@ -144,6 +172,7 @@ class SignalPlan:
             "labels": list(self.problem.labels),
             "wanted": asdict(self.wanted),
             "dtype": self.caching.dtype if self.wanted != Wanted() else "float32",
+            **({} if top is None else {"top": asdict(top)}),
         }
 
     def _reason_without(self, lab: Lab, ingredients: Mapping[str, Any]) -> str | None:
@@ -176,17 +205,32 @@ class SignalPlan:
             raise ConfigError(f"teacher.cache=on: {reason}; take teacher.cache=auto or off")
         log.info("teacher: runs for every batch; %s", reason)
 
-    def _write(self, folder: Path, teacher: Source, lab: Lab) -> None:
+    def _write(self, folder: Path, teacher: Source, lab: Lab, top: TopK | None) -> None:
         writer = SignalWriter(folder, self.wanted, getattr(torch, self.caching.dtype))
+        source, outside = reduced(teacher, top), MassOutside(top) if top else None
         batches = scoring_batches(self.rows)
         for batch in walk(batches, lab.device, "teacher: signals"):
-            writer.add(batch, teacher.signals(batch, self.wanted))
+            outputs = source.signals(batch, self.wanted)
+            writer.add(batch, outputs)
+            if outside:
+                outside.add(outputs)
         writer.flush()
         say_where(folder, lab.device)
+        if outside:
+            outside.write(folder / "mass_outside.json", classes := self.problem.num_labels)
+            if outside.top.temperatures:
+                k = outside.top.k
+                said = "teacher: probability outside the %d largest of %d logits: %s"
+                log.info(said, k, classes, outside)
 
 
 def _bytes(
-    rows: TokenRows, wanted: Wanted, config: PretrainedConfig, problem: Problem, dtype: Kept
+    rows: TokenRows,
+    wanted: Wanted,
+    config: PretrainedConfig,
+    problem: Problem,
+    dtype: Kept,
+    top: TopK | None,
 ) -> int:
     """Return how many bytes signals take."""
     numbers = 0  # of a token
@@ -195,4 +239,5 @@ def _bytes(
     if wanted.attention:
         numbers += 3 * config.num_attention_heads * head_width(config) * len(wanted.attention)
     each = 2 if dtype == "bfloat16" else 4
-    return len(rows) * (4 * problem.num_labels + 16) + int(rows.offsets[-1]) * numbers * each
+    logits = 4 * problem.num_labels if top is None else top_bytes(top, problem.num_labels)
+    return len(rows) * (logits + 16) + int(rows.offsets[-1]) * numbers * each

@@ -115,8 +115,7 @@ def _whose(model: str | None) -> str:
 class Ensemble(Teacher):
     """Several teachers, each fine-tuned or found as one alone, whose answers are averaged.
 
-    Gives logits only: hidden states and attention of several networks have no mean that means
-    anything.
+    Gives logits only: hidden states and attention of several networks have no mean.
 
     Args:
         each: What all members share; its `model` is replaced, and a model that is named again gets
@@ -126,6 +125,7 @@ class Ensemble(Teacher):
         average: "probabilities" or "logits", see `average_logits`.
         cache: Whether the average for the training rows is kept, see `Caching`.
         cache_max_gb: Disk that this may take, in GB.
+        cache_top_k, cache_temperatures: What of the average the student gets to know, see there.
 
     Raises:
         ConfigError: If there is no member, or the weights do not belong to the members.
@@ -140,6 +140,8 @@ class Ensemble(Teacher):
         average: Average = "probabilities",
         cache: When = "auto",
         cache_max_gb: float = 10.0,
+        cache_top_k: int | None = None,
+        cache_temperatures: Sequence[float] | None = None,
     ) -> None:
         if not models:
             raise ConfigError("teacher.models=[]: an ensemble needs at least one model")
@@ -152,7 +154,7 @@ class Ensemble(Teacher):
             )
         self.weights = [weight / sum(weights) for weight in weights]
         self.average: Average = average
-        self.caching = Caching(cache, cache_max_gb)
+        self.caching = Caching(cache, cache_max_gb, "bfloat16", cache_top_k, cache_temperatures)
         if None in models and not each.scratch:
             raise ConfigError(
                 "teacher.models: null trains a model of teacher.each.scratch, which is empty"
@@ -243,6 +245,6 @@ class Ensemble(Teacher):
             for part in data.evaluation
         }
         scores = score(task, data, logits)
-        reached = scores.metrics[task.metrics[0]]
-        log.info("teacher: %d together %.4f on the evaluation split", len(members), reached)
+        log.info("teacher: %d together %.4f on the evaluation split", len(members),
+                 scores.metrics[task.metrics[0]])  # fmt: skip
         return Averaged(members, self.weights, self.average, scores)

@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class FineTuned(Teacher):
         cache: Whether what it answers for the training rows is kept, see `Caching`.
         cache_max_gb: Disk that this may take, in GB.
         cache_dtype: What hidden states and attention are kept in.
+        cache_top_k, cache_temperatures: What of the logits the student gets to know, see there.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -85,6 +86,8 @@ class FineTuned(Teacher):
         cache: When = "auto",
         cache_max_gb: float = 10.0,
         cache_dtype: Kept = "bfloat16",
+        cache_top_k: int | None = None,
+        cache_temperatures: Sequence[float] | None = None,
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
@@ -102,7 +105,7 @@ class FineTuned(Teacher):
         self.min_over_chance = min_over_chance
         self.scratch = dict(scratch or {})
         self.vocab_size = vocab_size
-        self.caching = Caching(cache, cache_max_gb, cache_dtype)
+        self.caching = Caching(cache, cache_max_gb, cache_dtype, cache_top_k, cache_temperatures)
         # What errors name: the key that gave the model, and where the other settings stand.
         self.key = "teacher.model"
         self.settings = "teacher"
@@ -125,10 +128,7 @@ class FineTuned(Teacher):
         return load_tokenizer(self.model, self.key)
 
     def check(self, task: TextTask, data: Data) -> PretrainedConfig:
-        """Look at what can be known before anything is trained.
-
-        Returns:
-            The teacher's configuration.
+        """Look at what can be known before anything is trained; return the configuration.
 
         Raises:
             UsageError: If the model cannot be found, does not fit the data, or answers another set
@@ -163,7 +163,7 @@ class FineTuned(Teacher):
 
         teacher = Live(load, self.name, path, weights_fingerprint(path, self.key))
         scores, parameters = stored_scores(teacher, task, data, lab)
-        refuse_chance(self.name, scores, task, data, self.min_over_chance, self.key, self.settings)
+        refuse_chance(scores, task, data, self.min_over_chance, self.name, self.key, self.settings)
         return replace(teacher, scores=scores, cost={"parameters": parameters, **training})
 
     @property

@@ -50,27 +50,21 @@ def stored_scores(teacher: Live, task: TextTask, data: Data, lab: Lab) -> tuple[
 
 
 def refuse_chance(
-    name: str,
-    scores: Scores,
-    task: TextTask,
-    data: Data,
-    least: float,
-    key: str,
-    settings: str,
+    scores: Scores, task: TextTask, data: Data, least: float, name: str, key: str, settings: str
 ) -> None:
-    """Refuse a teacher that is no better than a constant answer.
+    """Say what a teacher scores; refuse one that answers hardly better than a constant.
 
     Args:
-        name: The teacher's.
-        scores: Its own.
-        task: Names the metric.
+        scores: On the evaluation sets.
+        task: Names the main metric.
         data: Gives the labels.
-        least: How far it must lie above a constant answer.
-        key: Configuration key that named the model, for the error.
-        settings: Where its other settings stand, for the error.
+        least: How far the main metric must lie above that of a constant answer.
+        name: Of the teacher.
+        key: Key that chose it, for the remedy.
+        settings: Where its other keys stand.
 
     Raises:
-        ModelError: If it is near chance.
+        ModelError: If it does.
     """
     metric = task.metrics[0]
     main = next(iter(data.evaluation.values()))
@@ -81,8 +75,8 @@ def refuse_chance(
     log.info("teacher: %s %.4f on the evaluation split", metric, reached)
     if reached < constant + least:
         raise ModelError(
-            f"teacher {name}: its {metric} on the evaluation split is {reached:.3f}, a constant"
-            f" answer gets {constant:.3f}; there is nothing to distil. Train it longer"
-            f" ({settings}.epochs, {settings}.lr), choose another ({key}), or go on all the same"
-            f" with {settings}.min_over_chance=-1"
+            f"teacher {name}: its {metric} on the evaluation split is {reached:.3f}, a"
+            f" constant answer gets {constant:.3f}; there is nothing to distil. Train it longer"
+            f" ({settings}.epochs, {settings}.lr), choose another ({key}), or go"
+            f" on all the same with {settings}.min_over_chance=-1"
         )

@@ -16,6 +16,7 @@ from distill_lab.errors import ModelError
 from distill_lab.store import write_atomically
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.signal_files import PARTS, SignalFiles
+from distill_lab.top_logits import at_indices
 from distill_lab.types import Outputs, TeacherSource, Wanted
 
 _FILE = "made_with.json"
@@ -79,7 +80,13 @@ def _pairs(
     stored: Outputs, now: Outputs, mask: Tensor
 ) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     """Give each signal's name, both values without padding, and how far they may lie apart."""
-    yield "logits", stored.logits, now.logits.float(), _LOGITS
+    if stored.top is None:
+        yield "logits", stored.logits, now.logits.float(), _LOGITS
+    else:  # at the stored classes: of two that are equal, either may be among the largest
+        top = at_indices(now.logits, stored.top.indices, list(stored.top.rest))
+        yield "logits", stored.top.values, top.values, _LOGITS
+        for t in top.rest:
+            yield f"mass outside (T = {t:g})", stored.top.outside(t), top.outside(t), _LOGITS
     for layer, states in stored.hidden_states.items():
         theirs = now.hidden_states[layer]
         yield f"hidden states ({layer})", states[mask], theirs[mask].float(), _TOKENS

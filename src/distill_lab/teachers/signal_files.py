@@ -1,6 +1,8 @@
 """A teacher's signals on disk: rows one after another in safetensors files of some 64 MB.
 
-Each file holds `ids` `[rows]`, `logits` `[rows, labels]` in float32, and where more is kept
+Each file holds `ids` `[rows]`, and `logits` `[rows, labels]` in float32 or, in their place, the
+largest, `top.values`, and their classes, `top.indices`, `[rows, k]`, with `top.rest`
+`[rows, temperatures]`: `TopLogits.rest` at the `temperatures` of the metadata. Where more is kept
 `offsets` `[rows + 1]`, which say where a row's tokens begin, with `hidden_states.3`
 `[tokens, width]` and `attention.3.queries`, `.keys`, `.values` `[tokens, heads, width]` without
 padding. Files are mapped, not read: a batch costs the pages it touches.
@@ -8,6 +10,7 @@ padding. Files are mapped, not read: a batch costs the pages it touches.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,10 +21,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from distill_lab.tasks.rows import Ids
+from distill_lab.top_logits import TopK, TopLogits
 from distill_lab.types import Attention, Batch, Outputs, Wanted
 
 FILE_BYTES = 64 * 2**20
 PARTS = ("queries", "keys", "values")
+
+
+def top_bytes(top: TopK, classes: int) -> int:
+    """Return the bytes that the largest logits of a row take."""
+    return top.k * (4 + _index_dtype(classes).itemsize) + 4 * len(top.temperatures)
+
+
+def _index_dtype(classes: int) -> torch.dtype:
+    return torch.int16 if classes <= 2**15 else torch.int32
 
 
 class SignalWriter:
@@ -49,7 +62,7 @@ class SignalWriter:
             outputs: What the teacher gives for it.
         """
         mask = batch.mask.bool()
-        part = {"ids": batch.ids, "logits": outputs.logits.float()}
+        part = {"ids": batch.ids, **self._logits(outputs)}
         if self.wanted != Wanted():
             part["lengths"] = mask.sum(dim=1)
         for layer in self.wanted.hidden_states:
@@ -63,6 +76,16 @@ class SignalWriter:
         self._waiting.append({name: value.cpu() for name, value in part.items()})
         if sum(x.nbytes for each in self._waiting for x in each.values()) >= FILE_BYTES:
             self.flush()
+
+    def _logits(self, outputs: Outputs) -> dict[str, Tensor]:
+        if outputs.top is None:
+            return {"logits": outputs.logits.float()}
+        top = outputs.top
+        self._about["temperatures"] = json.dumps(list(top.rest))
+        rest = torch.stack(list(top.rest.values()), dim=1) if top.rest else top.values[:, :0]
+        self._about["classes"] = str(top.classes)
+        indices = top.indices.to(_index_dtype(top.classes))
+        return {"top.values": top.values, "top.indices": indices, "top.rest": rest}
 
     def flush(self) -> None:
         """Write what waits into a file."""
@@ -127,14 +150,17 @@ class SignalFiles:
         """
         where = self._find(batch.ids.cpu().numpy())
         device = batch.labels.device
-        logits = self._rows(where).to(device)
+        top = self._top(where, device)
+        logits = batch.labels.new_empty(len(batch), 0, dtype=torch.float32)
+        if top is None:
+            logits = self._rows("logits", where).to(device)
         mask = batch.mask.bool()
         hidden = {
             layer: self._padded(f"hidden_states.{layer}", where, mask)
             for layer in wanted.hidden_states
         }
         attention = {layer: self._attention(layer, where, mask) for layer in wanted.attention}
-        return Outputs(logits, hidden, attention)
+        return Outputs(logits, hidden, attention, top)
 
     def _find(self, ids: Ids) -> list[tuple[int, int]]:
         """Return the file of each row and its place there."""
@@ -146,8 +172,18 @@ class SignalFiles:
         files = np.searchsorted(self._starts, rows, side="right") - 1
         return list(zip(files.tolist(), (rows - self._starts[files]).tolist(), strict=True))
 
-    def _rows(self, where: list[tuple[int, int]]) -> Tensor:
-        return torch.stack([self._files[file]["logits"][row] for file, row in where])
+    def _rows(self, name: str, where: list[tuple[int, int]]) -> Tensor:
+        return torch.stack([self._files[file][name][row] for file, row in where])
+
+    def _top(self, where: list[tuple[int, int]], device: torch.device) -> TopLogits | None:
+        if "temperatures" not in self._about:
+            return None
+        values, indices, rest = (
+            self._rows(f"top.{name}", where).to(device) for name in ("values", "indices", "rest")
+        )
+        temperatures = json.loads(self._about["temperatures"])
+        of_each = dict(zip(temperatures, rest.unbind(dim=1), strict=True))
+        return TopLogits(values, indices.long(), of_each, int(self._about["classes"]))
 
     def _tokens(self, name: str, where: list[tuple[int, int]]) -> Iterator[Tensor]:
         for file, row in where:
