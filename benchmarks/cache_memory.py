@@ -23,10 +23,9 @@ from pathlib import Path
 
 from rich.progress import track
 
-from benchmarks.page import Lines, as_rich, setting, write_page
+from benchmarks.page import Lines, setting, show
 from benchmarks.scene import arguments, measured_on
 from benchmarks.timing import ratios, spread
-from distill_lab.results.show import console
 
 KINDS = ("distil", "finetune")
 PEAK = ["training", "peak, MB", "by fine-tuning", "at most"]
@@ -93,12 +92,8 @@ def main() -> None:
             OPENED, list(opened(given.signals)),
         ),
     ]  # fmt: skip
-    screen, said = console(), setting(*measured_on(given), f"ratio {share:.3f}")
-    screen.print(said)
-    for title, head, lines in tables:
-        screen.print(as_rich(title, head, lines))
-    if given.markdown:
-        write_page(given.markdown, "benchmarks.cache_memory", said, __doc__, tables)
+    said = setting(*measured_on(given), f"ratio {share:.3f}")
+    show(given.markdown, "benchmarks.cache_memory", said, __doc__, tables)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.overhead_profile import profiled
-from benchmarks.page import Lines, as_rich, setting, write_page
+from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Built, Scene, arguments, distillation, measured_on, scene
 from benchmarks.timing import Stopwatch, ratios, spread, take_turns
 from distill_lab.models import state_fingerprint
@@ -120,10 +120,7 @@ def main() -> None:
         return
     said = setting(*measured_on(given), f"{given.warmup} steps of warm-up")
     title = "Milliseconds a step: median (least to greatest)"
-    screen.print(said)
-    screen.print(as_rich(title, TABLE, table))
-    if given.markdown:
-        write_page(given.markdown, "benchmarks.overhead", said, __doc__, [(title, TABLE, table)])
+    show(given.markdown, "benchmarks.overhead", said, __doc__, [(title, TABLE, table)])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from distill_lab.results.show import console
+
 Lines = list[list[str]]
 
 
@@ -34,6 +36,22 @@ def as_markdown(head: Sequence[str], lines: Lines) -> str:
     """Return a table for the documentation."""
     cells = [head, ["---"] * len(head), *([x.replace("|", "\\|") for x in row] for row in lines)]
     return "".join("| " + " | ".join(line) + " |\n" for line in cells)
+
+
+def show(
+    path: Path | None,
+    module: str,
+    said: str,
+    about: str | None,
+    tables: list[tuple[str, list[str], Lines]],
+) -> None:
+    """Print what a benchmark found, and write its page if a file is named; see `write_page`."""
+    screen = console()
+    screen.print(said)
+    for title, head, lines in tables:
+        screen.print(as_rich(title, head, lines))
+    if path:
+        write_page(path, module, said, about, tables)
 
 
 def write_page(

@@ -26,11 +26,10 @@ from pathlib import Path
 
 from rich.progress import track
 
-from benchmarks.page import Lines, as_rich, setting, write_page
+from benchmarks.page import Lines, setting, show
 from benchmarks.scene import arguments
 from benchmarks.startup_trace import MARK
 from benchmarks.timing import spread
-from distill_lab.results.show import console
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = ["command", "seconds", "at most"]
@@ -140,12 +139,7 @@ def main() -> None:
         tables.append((f"{name}: where they go", PHASES, phase_lines(parts)))
         tables.append((f"{name}: imports, dearer than they are", IMPORTS, import_lines(imports)))
     said = setting(f"{given.rounds} rounds")
-    screen = console()
-    screen.print(said)
-    for title, head, lines in tables:
-        screen.print(as_rich(title, head, lines))
-    if given.markdown:
-        write_page(given.markdown, "benchmarks.startup", said, __doc__, tables)
+    show(given.markdown, "benchmarks.startup", said, __doc__, tables)
 
 
 def _seconds_of_help() -> float:

@@ -23,10 +23,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.page import Lines, as_rich, setting, write_page
+from benchmarks.page import Lines, setting, show
 from benchmarks.scene import TEACHER, Scene, arguments, measured_on, scene
 from benchmarks.throughput_others import installed
-from distill_lab.results.show import console
 
 TABLE = ["line", "jobs", "seconds", "seconds a further job", "against ours", "must reach"]
 TEMPERATURES, LAMS = (1, 2, 4, 8, 16), (0.25, 0.5, 0.75, 1)
@@ -124,7 +123,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20, help="jobs of the grid (20)")
     parser.add_argument("--others", type=int, default=4, help="runs of the slow lines (4)")
     given = parser.parse_args()
-    screen, table = console(), Lines()
+    table = Lines()
     with scene(given) as here:
         lines = Scenery(here, given.data, given.rows, given.threads)
         few, _ = lines.ours(FEW)
@@ -145,10 +144,7 @@ def main() -> None:
             table.append([*row, f"{LEAST[name]:g}"])
     said = setting(*measured_on(given))
     title = f"A grid of {given.jobs} jobs, seconds on the wall"
-    screen.print(said)
-    screen.print(as_rich(title, TABLE, table))
-    if given.markdown:
-        write_page(given.markdown, "benchmarks.sweep", said, __doc__, [(title, TABLE, table)])
+    show(given.markdown, "benchmarks.sweep", said, __doc__, [(title, TABLE, table)])
 
 
 if __name__ == "__main__":

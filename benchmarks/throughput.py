@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
-from benchmarks.page import Lines, as_rich, setting, write_page
+from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Built, Scene, arguments, labels_alone, measured_on, scene
 from benchmarks.throughput_others import installed, textbrewer, trainer
 from benchmarks.timing import Arm, ratios, spread, take_turns
@@ -102,12 +102,9 @@ def main() -> None:
     )  # fmt: skip
     table = lines(found, f"{OURS}, {given.fast}")
     title = "Rows a second: median (least to greatest)"
-    screen.print(said)
-    screen.print(as_rich(title, TABLE, table))
+    show(given.markdown, "benchmarks.throughput", said, __doc__, [(title, TABLE, table)])
     for line in absent:
         screen.print(line)
-    if given.markdown:
-        write_page(given.markdown, "benchmarks.throughput", said, __doc__, [(title, TABLE, table)])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from distill_lab.folders import locked
 from distill_lab.store import Store
+from tests.waiting import until
 
 # Fresh processes; this module must not import torch, which each of them would wait for.
 SPAWN = multiprocessing.get_context("spawn")
@@ -57,13 +58,6 @@ def eight(root: Path, made: Path, seconds: float) -> Iterator[tuple[list[Any], A
             worker.join()
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.01)
-
-
 def test_eight_at_once_make_an_entry_once_and_read_it_whole(tmp_path: Path) -> None:
     made = tmp_path / "made"
     with eight(tmp_path / "store", made, 0.5) as (workers, answer):
@@ -80,7 +74,7 @@ def test_eight_at_once_make_an_entry_once_and_read_it_whole(tmp_path: Path) -> N
 def test_when_the_maker_is_killed_another_takes_over(tmp_path: Path) -> None:
     made, store = tmp_path / "made", tmp_path / "store"
     with eight(store, made, 1.0) as (workers, answer):
-        wait_for(lambda: made.exists() and bool(list(store.rglob("half"))))
+        until(lambda: made.exists() and bool(list(store.rglob("half"))), 60)
         killed = int(made.read_text())
         os.kill(killed, signal.SIGKILL)
         said = [answer.get(timeout=60) for _ in range(7)]

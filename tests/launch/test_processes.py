@@ -7,8 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from distill_lab.launch.processes import processors
 from tests.conftest import tiny
+from tests.waiting import until
 
 QUICK = ["baseline=false", "trainer.max_steps=2"]
 ENDLESS = ["baseline=false", "trainer.max_epochs=100000"]
@@ -35,13 +35,6 @@ def started(folder: Path, *line: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             process.kill()
             process.wait()
-
-
-def until(true: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def running(folder: Path) -> list[int]:

@@ -14,8 +14,9 @@ import pytest
 
 from distill_lab.results import Result
 from tests.conftest import tiny
-from tests.launch.test_processes import started, until
+from tests.launch.test_processes import started
 from tests.test_sweep import sweep
+from tests.waiting import until
 
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"]
 QUICK = ["study=s", "baseline=false"]
