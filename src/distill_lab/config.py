@@ -76,11 +76,12 @@ def schema() -> DictConfig:
 
 
 def plain(composed: DictConfig) -> Config:
-    """Resolve a composed configuration into plain values.
+    """Resolve a composed configuration into plain values; Hydra's own part is left out.
 
     Raises:
         ConfigError: If an interpolation fails or a mandatory value is missing.
     """
+    composed = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError([f"{key}: no value is given and there is no default" for key in missing])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from distill_lab.config import Config
 from distill_lab.errors import UsageError
@@ -26,16 +27,17 @@ def foresee_here(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
     speeds = dict[str, Speed]()
     found = []
     for config in configs:
+        reader = readers[config.store_dir]
         try:
             parts, budget = look_at(config)
-            plan = readers[config.store_dir].plan(config, parts)
+            plan = reader.plan(config, parts)
         except UsageError as error:
             found.append(Foreseen(tuple(str(error).splitlines())))
             continue
         needed: tuple[Piece, ...] = ()
         if pieces:
             device = device_for(config.trainer)
-            lab = Lab(Store(config.store_dir), parts.optim, budget, device, Store("").root)
+            lab = Lab(reader.store, parts.optim, budget, device, Path())
             speed = speeds.setdefault(str(device), Speed(device))
             needed = tuple(_pieces(config, parts, plan, lab, speed))
         found.append(Foreseen((), needed))

@@ -77,9 +77,14 @@ class Job:
 
     def reason(self) -> str:
         """Return the last line of its `error.txt`: a sentence, or the error of a traceback."""
-        file = self.folder / ERROR_FILE
-        lines = file.read_text(encoding="utf-8").strip().splitlines() if file.is_file() else []
-        return lines[-1] if lines else "it left no error"
+        return last_error(self.folder) or "it left no error"
+
+
+def last_error(folder: Path) -> str:
+    """Return the last line of a run's `error.txt`, an empty string where there is none."""
+    file = folder / ERROR_FILE
+    lines = file.read_text(encoding="utf-8").strip().splitlines() if file.is_file() else []
+    return lines[-1] if lines else ""
 
 
 def without_launching(overrides: Sequence[str]) -> list[str]:

@@ -124,11 +124,8 @@ def run_job(
         _write_to(output)
     if place is not None:
         _share(*place)
-    import distill_lab.__main__ as program
     from distill_lab.cli import main
 
-    # Lightning starts further ranks by the name of the main module and these arguments.
-    sys.modules["__main__"] = program
     sys.argv = ["distill-lab", "train", *arguments]
     main()
 

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from distill_lab.config import Config, plain
 from distill_lab.errors import ConfigError, JobsFailed, UsageError
@@ -142,14 +142,13 @@ class Sweep:
 
 
 def _plain(job: Job) -> Config:
-    """Return a job's configuration without Hydra's own.
+    """Return a job's configuration, resolved.
 
     Raises:
         ConfigError: If an interpolation fails or a mandatory value is missing.
     """
     HydraConfig.instance().set_config(job.config)  # for interpolations of `hydra:`
-    keys = [str(key) for key in job.config if key != "hydra"]
-    return plain(OmegaConf.masked_copy(job.config, keys))
+    return plain(job.config)
 
 
 def _note(faults: dict[str, list[Job]], job: Job, found: Iterable[str]) -> None:

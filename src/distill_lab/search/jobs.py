@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 
 from distill_lab.callbacks.pruning import TRIAL
 from distill_lab.errors import DataError, JobsFailed, UsageError
-from distill_lab.launch.jobs import ERROR_FILE, SUBDIR, job_folder, quoted
+from distill_lab.launch.jobs import SUBDIR, job_folder, last_error, quoted
 from distill_lab.results.result import FILE, FINISHED
 
 
@@ -55,7 +55,8 @@ class Job:
         """
         file = self.folder / FILE
         if not file.is_file():
-            raise DataError(_last_line(self.folder / ERROR_FILE))
+            told = last_error(self.folder)
+            raise DataError(told or "it left neither a result nor an error")
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             content["status"]
@@ -96,8 +97,3 @@ def launch(launcher: Launcher, jobs: Iterable[Job], first: int) -> dict[Path, st
         alone = [launch(launcher, [job], first + i) for i, job in enumerate(once.values())]
         return {folder: reason for each in alone for folder, reason in each.items()}
     return dict.fromkeys(once, "")
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_text(encoding="utf-8").strip().splitlines() if file.is_file() else []
-    return lines[-1] if lines else "it left neither a result nor an error"

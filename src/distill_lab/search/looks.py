@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from distill_lab.config import plain
 from distill_lab.errors import ConfigError, UsageError
@@ -33,9 +33,8 @@ class Looks:
 
         config = self.loader.load_sweep_config(self.config, list(overrides))
         HydraConfig.instance().set_config(config)  # for interpolations of `hydra:`
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
-            look_at(plain(own))
+            look_at(plain(config))
         except UsageError as error:
             return str(error).splitlines()
         finally:

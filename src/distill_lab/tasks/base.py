@@ -133,7 +133,8 @@ class TextTask(ABC):
             tokenizer: The teacher's, or the student's own.
             store: Keeps the tokens.
         """
-        encoded = stored_rows(splits, tokenizer, self.max_length, self.name, store)
+        own = tokenizer_fingerprint(tokenizer)
+        encoded = stored_rows(splits, tokenizer, own, self.max_length, self.name, store)
         full = (encoded["train"].lengths >= self.max_length).mean()
         if full > 0.01:
             log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
@@ -142,7 +143,7 @@ class TextTask(ABC):
             encoded["selection"],
             {name: encoded[name] for name in splits.evaluation},
             tokenizer,
-            {**splits.fingerprints, "tokenizer": tokenizer_fingerprint(tokenizer)},
+            {**splits.fingerprints, "tokenizer": own},
             self.max_length,
         )
 

@@ -12,25 +12,26 @@ from transformers import PreTrainedTokenizerBase
 
 from distill_lab.store import Store
 from distill_lab.tasks.rows import Rows, Splits
-from distill_lab.tasks.tokens import (
-    TokenRows,
-    encode,
-    padding_values,
-    tokenizer_fingerprint,
-)
+from distill_lab.tasks.tokens import TokenRows, encode, padding_values
 
 _FORMAT = 1  # raised when what the store holds of rows changes
 _FILE = "rows.safetensors"
 
 
 def stored_rows(
-    splits: Splits, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, store: Store
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    fingerprint: str,
+    max_length: int,
+    name: str,
+    store: Store,
 ) -> dict[str, TokenRows]:
     """Return every split as tokens, from the store where they are there.
 
     Args:
         splits: The rows.
         tokenizer: Any transformers tokeniser.
+        fingerprint: The tokeniser's.
         max_length: Tokens at which a row is cut.
         name: Of the task, for people.
         store: Keeps the tokens.
@@ -38,7 +39,7 @@ def stored_rows(
     ingredients = {
         "format": _FORMAT,
         "rows": splits.fingerprints,
-        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "tokenizer": fingerprint,
         "max_length": max_length,
         "columns": list(tokenizer.model_input_names),
         "cut": tokenizer.truncation_side,
