@@ -23,7 +23,7 @@ def forward(model: PreTrainedModel, batch: Batch, wanted: Wanted | None = None) 
         wanted: What to return besides the logits.
 
     Returns:
-        Logits in float32 `[batch, labels]`, and what is wanted.
+        Logits `[batch, labels]` and hidden states in float32, and what else is wanted.
 
     Raises:
         ModelError: If attention is wanted and the model does not give it.
@@ -36,7 +36,9 @@ def forward(model: PreTrainedModel, batch: Batch, wanted: Wanted | None = None) 
     with caught(model, wanted.attention, attention) if wanted.attention else nullcontext():
         answer: Any = model(**inputs, output_hidden_states=states, return_dict=True)
     return Outputs(
-        answer.logits.float(), {i: answer.hidden_states[i] for i in wanted.hidden_states}, attention
+        answer.logits.float(),
+        {i: answer.hidden_states[i].float() for i in wanted.hidden_states},
+        attention,
     )
 
 

@@ -142,7 +142,8 @@ class Outputs:
     Attributes:
         logits: float32 `[batch, labels]`, before any temperature; `[batch, 0]` where only `top`
             is kept.
-        hidden_states: Those that are wanted, by number, `[batch, length, width]`.
+        hidden_states: Those that are wanted, by number, `[batch, length, width]`; a student's in
+            float32.
         attention: That of the wanted layers, by number.
         top: A teacher's largest logits, in place of all.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from distill_lab.errors import ConfigError
@@ -57,7 +58,8 @@ class Distillation(TrainedModel):
         needs = self.objective.needs
         teacher = self.source.signals(batch, needs.teacher)
         student = self.answer(batch, needs.student)
-        terms = self.objective(student, teacher, batch)
+        with torch.autocast(self.device.type, enabled=False):  # which rounds products to bfloat16
+            terms = self.objective(student, teacher, batch)
         loss = sum(term.part(batch) for term in terms.values())
         return {
             "loss": loss,

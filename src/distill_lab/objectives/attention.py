@@ -10,23 +10,15 @@ from torch import Tensor
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
-from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.objectives.hidden import LayerMap, layer_pairs
-from distill_lab.objectives.relations import (
-    hide,
-    needs_attention,
-    needs_heads,
-    rows_kl,
-    seen,
-    squared_difference,
-)
+from distill_lab.objectives.pairwise import compared
+from distill_lab.objectives.relations import needs_attention, needs_heads, rows_kl, rows_mse
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
 AttentionDistance = Literal["kl", "mse"]
 
 
-@by_batch
 def attention_distance(
     student: Attention, teacher: Attention, mask: Tensor, distance: AttentionDistance
 ) -> Tensor:
@@ -37,18 +29,14 @@ def attention_distance(
 
     Args:
         student: One layer's attention.
-        teacher: One layer's attention, with as many heads.
+        teacher: One layer's attention, with as many heads; no gradient flows to it.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
         distance: "kl", summed over the tokens, or "mse", summed over the pairs of tokens.
 
     Returns:
         A scalar in float32.
     """
-    pairs = seen(student, teacher, mask)
-    if distance == "kl":
-        return rows_kl(student.scores, teacher.scores, pairs)
-    ours, theirs = (hide(side.scores, pairs).softmax(dim=-1) for side in (student, teacher))
-    return squared_difference(ours, theirs, pairs)
+    return compared(rows_kl if distance == "kl" else rows_mse, student, teacher, mask)
 
 
 class AttentionTransfer(Objective):

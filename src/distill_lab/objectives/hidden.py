@@ -39,6 +39,18 @@ def hidden_distance(student: Tensor, teacher: Tensor, mask: Tensor, distance: Di
     return each.masked_fill(mask == 0, 0.0).sum()
 
 
+def projected(states: Tensor, projection: nn.Module) -> Tensor:
+    """Return hidden states in the teacher's width.
+
+    Args:
+        states: The student's, `[batch, length, width]`.
+        projection: A linear map, which may be in half precision as the student is, or the identity.
+    """
+    weight = getattr(projection, "weight", states)
+    answer: Tensor = projection(states.to(weight.dtype))
+    return answer
+
+
 def layer_pairs(
     student: int, teacher: int, layers: LayerMap | Sequence[Sequence[int]]
 ) -> list[tuple[int, int]]:
@@ -110,7 +122,7 @@ class Hidden(Objective):
         """Return the terms `hard` and `hidden`."""
         distances = [
             hidden_distance(
-                self.projection(student.hidden_states[s]),
+                projected(student.hidden_states[s], self.projection),
                 teacher.hidden_states[t],
                 batch.mask,
                 self.distance,

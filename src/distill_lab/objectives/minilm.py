@@ -8,22 +8,15 @@ from torch import Tensor
 
 from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.base import Objective
-from distill_lab.objectives.by_batch import by_batch
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.objectives.relations import (
-    needs_attention,
-    needs_heads,
-    products,
-    rows_kl,
-    seen,
-)
+from distill_lab.objectives.pairwise import among, compared
+from distill_lab.objectives.relations import needs_attention, needs_heads, rows_kl
 from distill_lab.objectives.teacher_layer import check_layer
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
 Part = Literal["queries", "keys", "values"]
 
 
-@by_batch
 def relation_kl(student: Attention, teacher: Attention, mask: Tensor, part: Part) -> Tensor:
     """Return KL of the scaled products among values, queries or keys, mean over heads.
 
@@ -32,15 +25,15 @@ def relation_kl(student: Attention, teacher: Attention, mask: Tensor, part: Part
 
     Args:
         student: One layer's attention.
-        teacher: One layer's attention, with as many heads.
+        teacher: One layer's attention, with as many heads; no gradient flows to it.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
         part: "queries", "keys" or "values".
 
     Returns:
         A scalar in float32, summed over the tokens.
     """
-    s, t = (products(getattr(side, part)) for side in (student, teacher))
-    return rows_kl(s, t, seen(student, teacher, mask))
+    s, t = (among(getattr(side, part), side) for side in (student, teacher))
+    return compared(rows_kl, s, t, mask)
 
 
 class MiniLM(Objective):

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from distill_lab.attention import can_be_caught, is_causal
 from distill_lab.errors import ConfigError
@@ -38,41 +34,25 @@ def seen(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
     return pairs
 
 
-def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
-    """Return KL(softmax(teacher) || softmax(student)) of rows of scores.
+def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return KL(softmax(teacher) || softmax(student)) of rows of scores, and its gradient.
+
+    `KL(p || q) = sum p (t - s) - (logsumexp(t) - logsumexp(s))`, with the gradient `q - p`: two
+    exponentials, where autograd would take four.
 
     Args:
-        student: Scores `[batch, heads, length, length]`.
-        teacher: Scores of the same shape; no gradient flows to them.
+        student: Scores, float32 `[batch, heads, length, length]`.
+        teacher: Scores of the same shape; overwritten.
         pairs: Which count, see `seen`; a row without any is 0, as both sides are hidden alike.
 
     Returns:
-        A scalar in float32, summed over queries and heads.
+        The sum over queries and heads, and the gradient of the student's scores.
     """
-    ours, theirs = hide(student.float(), pairs), hide(teacher.detach().float(), pairs)
-    rows: Tensor = _RowsKL.apply(ours, theirs)  # type: ignore[no-untyped-call]
-    return rows.sum()
-
-
-class _RowsKL(torch.autograd.Function):
-    """KL of rows with two exponentials where autograd would take four.
-
-    `KL(p || q) = sum p (t - s) - (logsumexp(t) - logsumexp(s))`, with the gradient `q - p`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the divergence of each row; keep the gradient."""
-        q, p = student.softmax(dim=-1), teacher.softmax(dim=-1)
-        norms = _logsumexp(teacher, p) - _logsumexp(student, q)
-        ctx.gradient = q.sub_(p)
-        return p.mul_(teacher - student).sum(dim=-1) - norms
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
-        """Scale the gradient of each row, in a copy: the pass may be repeated."""
-        return ctx.gradient * outer[..., None], None
+    s, t = hide(student, pairs), hide(teacher, pairs)
+    q, p = s.softmax(dim=-1), t.softmax(dim=-1)
+    norms = _logsumexp(t, p) - _logsumexp(s, q)
+    value = torch.dot(p.flatten(), t.sub_(s).flatten()) - norms.sum()
+    return value, q.sub_(p)
 
 
 def _logsumexp(scores: Tensor, probabilities: Tensor) -> Tensor:
@@ -86,22 +66,50 @@ def _logsumexp(scores: Tensor, probabilities: Tensor) -> Tensor:
     return scores.amax(dim=-1) - probabilities.amax(dim=-1).log()
 
 
-def products(vectors: Tensor) -> Tensor:
-    """Return the scaled products of all pairs of vectors, float32 `[..., length, length]`.
+def rows_mse(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared difference of the softmax of rows of scores, and its gradient.
 
     Args:
-        vectors: `[..., length, width]`; the scale is `width ** -0.5`.
+        student: Scores, float32 `[batch, heads, length, length]`.
+        teacher: Scores of the same shape.
+        pairs: Which count, see `seen`; what is hidden on both sides is equal.
+
+    Returns:
+        The sum over pairs and heads, and the gradient of the student's scores.
     """
-    vectors = vectors.float()
-    found: Tensor = (vectors * vectors.shape[-1] ** -0.5) @ vectors.transpose(-1, -2)
-    return found
+    q, p = (hide(side, pairs).softmax(dim=-1) for side in (student, teacher))
+    difference = q - p
+    outer = (q * difference).sum(dim=-1, keepdim=True)
+    return _square(difference), q.mul_(2 * (difference - outer))
+
+
+def scores_mse(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared difference of scores, and its gradient.
+
+    Args:
+        student: Scores, float32 `[batch, heads, length, length]`; overwritten.
+        teacher: Scores of the same shape.
+        pairs: Which count, see `seen`.
+
+    Returns:
+        The sum over pairs and heads, and the gradient of the student's scores.
+    """
+    difference = student.sub_(teacher)
+    if not _all(pairs):
+        difference.masked_fill_(~pairs, 0.0)
+    return _square(difference), 2 * difference
+
+
+def _square(difference: Tensor) -> Tensor:
+    flat = difference.flatten()
+    return torch.dot(flat, flat)
 
 
 def hide(scores: Tensor, pairs: Tensor) -> Tensor:
     """Return scores of which a softmax sees only the pairs that count.
 
-    The lowest number, which absorbs any score, is added: that costs less than filling it in, which
-    takes another pass for the gradient.
+    The lowest number, which absorbs any score, is added, in place: that costs less than filling it
+    in.
 
     Args:
         scores: float32 `[batch, heads, length, length]`.
@@ -110,24 +118,7 @@ def hide(scores: Tensor, pairs: Tensor) -> Tensor:
     if _all(pairs):
         return scores
     lowest = torch.finfo(torch.float32).min
-    return scores + torch.zeros(pairs.shape, device=pairs.device).masked_fill(~pairs, lowest)
-
-
-def squared_difference(student: Tensor, teacher: Tensor, pairs: Tensor) -> Tensor:
-    """Return the squared difference of two maps over pairs of tokens.
-
-    Args:
-        student: `[batch, heads, length, length]`.
-        teacher: The same shape; no gradient flows to it.
-        pairs: Which count, see `seen`.
-
-    Returns:
-        A scalar in float32, summed over pairs and heads.
-    """
-    ours, theirs = student.float(), teacher.detach().float()
-    if not _all(pairs):
-        ours, theirs = ours.masked_fill(~pairs, 0.0), theirs.masked_fill(~pairs, 0.0)
-    return F.mse_loss(ours, theirs, reduction="sum")
+    return scores.add_(torch.zeros(pairs.shape, device=pairs.device).masked_fill_(~pairs, lowest))
 
 
 def _all(which: Tensor) -> bool:

@@ -10,21 +10,15 @@ from torch import Tensor, nn
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.attention import attention_pairs
 from distill_lab.objectives.base import Objective
-from distill_lab.objectives.by_batch import by_batch
-from distill_lab.objectives.hidden import hidden_distance, layer_pairs
+from distill_lab.objectives.hidden import hidden_distance, layer_pairs, projected
 from distill_lab.objectives.hinton import soft_and_scale
-from distill_lab.objectives.relations import (
-    needs_attention,
-    needs_heads,
-    seen,
-    squared_difference,
-)
+from distill_lab.objectives.pairwise import compared
+from distill_lab.objectives.relations import needs_attention, needs_heads, scores_mse
 from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wanted
 
 log = logging.getLogger(__name__)
 
 
-@by_batch
 def score_distance(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
     """Return the squared difference of attention scores before the softmax, mean over heads.
 
@@ -33,13 +27,13 @@ def score_distance(student: Attention, teacher: Attention, mask: Tensor) -> Tens
 
     Args:
         student: One layer's attention.
-        teacher: One layer's attention, with as many heads.
+        teacher: One layer's attention, with as many heads; no gradient flows to it.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
 
     Returns:
         A scalar in float32, summed over the pairs.
     """
-    return squared_difference(student.scores, teacher.scores, seen(student, teacher, mask))
+    return compared(scores_mse, student, teacher, mask)
 
 
 class TinyBERT(Objective):
@@ -109,7 +103,10 @@ class TinyBERT(Objective):
         ]
         embeddings, *hidden = (
             hidden_distance(
-                (self.project_hidden if s else self.project_embeddings)(student.hidden_states[s]),
+                projected(
+                    student.hidden_states[s],
+                    self.project_hidden if s else self.project_embeddings,
+                ),
                 teacher.hidden_states[t], batch.mask, "mse",
             )
             for s, t in self.hidden_pairs

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill_lab.objectives import by_batch
+from distill_lab.objectives import pairwise
 from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.minilm import relation_kl
 from distill_lab.objectives.minilm_v2 import redivided
@@ -56,16 +56,16 @@ def test_pieces_give_value_and_gradient_of_the_whole(
     whole = found(name, sides, mask, allowed)
     pieces = []
 
-    def counted(side: Attention, vectors: list[Tensor], cut: tuple[slice, ...]) -> Attention:
+    def counted(side: Attention, cut: pairwise.Cut) -> Attention:
         pieces.append(cut)
-        return by_batch_piece(side, vectors, cut)
+        return piece(side, cut)
 
-    by_batch_piece = by_batch._piece
-    monkeypatch.setattr(by_batch, "_piece", counted)
-    monkeypatch.setattr(by_batch, "_PIECE", {"cpu": 1})
+    piece = pairwise._piece
+    monkeypatch.setattr(pairwise, "_piece", counted)
+    monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 1})
     cut = found(name, sides, mask, allowed)
     assert len(pieces) == 2 * 3  # student and teacher, row by row
-    for number, (rows, _, tokens) in enumerate(pieces):
+    for number, (rows, tokens) in enumerate(pieces):
         assert rows == slice(number // 2, number // 2 + 1)
         seen = mask[number // 2].nonzero().flatten().tolist() or [0, 3]
         assert tokens == slice(seen[0], seen[-1] + 1)  # from its first token to its last
@@ -77,10 +77,24 @@ def test_pieces_give_value_and_gradient_of_the_whole(
         )
 
 
-def test_the_gradient_can_be_taken_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_batch, "_PIECE", {"cpu": 1})
+@pytest.mark.parametrize("name", DISTANCES)
+def test_the_gradient_may_be_taken_again(name: str) -> None:
     leaves = {part: value.requires_grad_() for part, value in layer(0).items()}
-    loss = score_distance(as_attention(leaves), as_attention(layer(1)), MASKS["right"])
+    loss = DISTANCES[name](as_attention(leaves), as_attention(layer(1)), MASKS["right"])  # type: ignore[no-untyped-call]
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="only once"):
-        loss.backward()
+    once = {part: x.grad.clone() for part, x in leaves.items() if x.grad is not None}
+    assert once
+    loss.backward()
+    for part, gradient in once.items():
+        assert torch.equal(leaves[part].grad, 2 * gradient)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_student_that_is_not_trained_gives_the_value_alone(name: str) -> None:
+    trained = {part: value.requires_grad_() for part, value in layer(0).items()}
+    values = [
+        DISTANCES[name](as_attention(side), as_attention(layer(1)), MASKS["right"])  # type: ignore[no-untyped-call]
+        for side in (trained, layer(0))
+    ]
+    assert [value.requires_grad for value in values] == [True, False]
+    assert torch.equal(*values)
