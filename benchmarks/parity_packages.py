@@ -23,7 +23,7 @@ from benchmarks.parity_measure import (
     times,
     tokens,
 )
-from distill_lab.objectives.dist import correlation_distance
+from distill_lab.objectives.dist import relations
 from distill_lab.objectives.jsd import jsd
 from distill_lab.objectives.logit_standardized import standardize
 from distill_lab.objectives.mse_logits import logit_distance
@@ -139,8 +139,8 @@ def torchdistill() -> Iterator[Row]:
     ours = _logit_standardized
     function = "LogitStdKDLoss, alpha=0 (ours: logit_standardized)"
     yield Row(name, function, rows(), standard, ours, NO_T2, _no_t2(ours))
-    relations = theirs(lambda T: losses.DISTLoss(*where, tau=T))
-    yield Row(name, "DISTLoss (ours: dist)", rows(), relations, _dist, "the same", _dist)
+    correlated = theirs(lambda T: losses.DISTLoss(*where, tau=T))
+    yield Row(name, "DISTLoss (ours: dist)", rows(), correlated, _dist, "the same", _dist)
 
 
 def _logit_standardized(case: Case, student: Tensor, temperature: float) -> Tensor:
@@ -149,9 +149,8 @@ def _logit_standardized(case: Case, student: Tensor, temperature: float) -> Tens
 
 
 def _dist(case: Case, student: Tensor, temperature: float) -> Tensor:
-    q, p = ((z / temperature).softmax(dim=-1) for z in (student, case.teacher))
-    inter, intra = correlation_distance(q, p).mean(), correlation_distance(q.T, p.T).mean()
-    return temperature**2 * (inter + intra)
+    inter, intra = relations(student, case.teacher, temperature)
+    return temperature**2 * (inter / len(student) + intra)
 
 
 def modelopt() -> Iterator[Row]:

@@ -33,7 +33,7 @@ BREWER = "TextBrewer GeneralDistiller, padded to 128"
 TABLE = ["training", "rows a second", "distill_lab / this", "this / distill_lab", "must reach"]
 FEWER = {TRAINER: 2, BREWER: 8}
 NEEDS = {TRAINER: "accelerate", BREWER: "textbrewer"}
-FAST = "trainer.precision=bf16-mixed"  # until there is a preset
+FAST = "trainer=fast"
 LEAST = {TRAINER: 3.5, BREWER: 10.0, BARE: 0.97}
 LEAST_FAST = 1.3
 

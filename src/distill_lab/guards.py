@@ -1,7 +1,10 @@
-"""Models that do not fit a task or each other, refused before anything is trained."""
+"""What does not fit, refused or told before anything is trained: models, tasks, precision."""
 
 from __future__ import annotations
 
+import logging
+
+import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, ModelError
@@ -11,6 +14,7 @@ from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Needs, Wanted
 
+log = logging.getLogger(__name__)
 _PROBE = "Café ÉCOLE, don't\tstop -- 1,000.5 naïve ﬁne!"
 
 
@@ -123,4 +127,22 @@ def check_alignment(needs: Needs, data: Data) -> None:
             "student.own_tokenizer=true: the objective looks at hidden states or attention, which"
             " belong to tokens, and each model has its own; use an objective on logits, such as"
             " hinton, or a student with the teacher's tokeniser"
+        )
+
+
+def tell_slow_precision(precision: str, device: torch.device) -> None:
+    """Warn of bfloat16 on a processor that cannot compute in it.
+
+    Args:
+        precision: As of Lightning's Trainer.
+        device: Where it trains.
+    """
+    if not precision.startswith("bf16") or device.type != "cpu":
+        return
+    can = torch.cpu.get_capabilities()
+    if can.get("architecture") == "x86_64" and not (can["avx512_bf16"] or can["amx_bf16"]):
+        log.warning(
+            "trainer.precision=%s: this processor has no bfloat16 arithmetic, so training is slower"
+            " than in float32, perhaps many times; leave out trainer=fast",
+            precision,
         )

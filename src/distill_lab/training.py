@@ -25,6 +25,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from distill_lab import ranks
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
+from distill_lab.guards import tell_slow_precision
 from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
 from distill_lab.tasks import Data
@@ -167,6 +168,7 @@ def check_budget(budget: Budget) -> int:
             raise
         reason = str(error.__cause__).strip().splitlines()[0]
         raise ConfigError(f"trainer: {reason}") from error
+    tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
     if trainer.num_nodes > 1 and not ranks.started():
         raise ConfigError(
             f"trainer.num_nodes={trainer.num_nodes}: start the processes with torchrun or Slurm, or"

@@ -196,7 +196,7 @@ def test_pieces_give_value_and_gradient_of_the_whole(
         return real(part, given, *tensors)  # type: ignore[arg-type]
 
     monkeypatch.setattr(by_rows, "in_pieces", counted)
-    monkeypatch.setattr(by_rows, "_WHOLE", 2 * CLASSES)
+    monkeypatch.setattr(by_rows, "_WHOLE", {"cpu": 2 * CLASSES})
     monkeypatch.setattr("distill_lab.top_logits._PIECE", 2 * CLASSES)
     pieces = terms(case, student, teacher, labels, 3)
     assert len(cuts) == 8  # four of the hard loss, four of the soft one

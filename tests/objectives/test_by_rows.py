@@ -34,9 +34,9 @@ def test_pieces_give_value_and_gradient_of_the_whole(
         return real(part, given, *tensors)  # type: ignore[arg-type]
 
     monkeypatch.setattr(by_rows, "in_pieces", counted)
-    monkeypatch.setattr(by_rows, "_WHOLE", 2 * 5)
+    monkeypatch.setattr(by_rows, "_WHOLE", {"cpu": 2 * 5})
     pieces = found(case, sides)
-    losses = 1 if case is CASES["dist"] else 2  # its relations need all rows at once
+    losses = 3 if case is CASES["dist"] else 2  # whose means are taken before
     assert cuts == losses * [slice(start, start + 2) for start in (0, 2, 4, 6)]
     torch.testing.assert_close(pieces, whole)
 

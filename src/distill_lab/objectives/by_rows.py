@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 P = ParamSpec("P")
 Cut = tuple[slice, ...]
 """Which part of the first dimensions of a tensor."""
-_WHOLE = 2**20  # logits that are compared in one piece: 4 MiB in float32
+_WHOLE = {"cpu": 2**18}  # logits that are compared in one piece: 1 MiB in float32
+_ELSEWHERE = 2**22
 
 
 def by_rows(
@@ -32,14 +33,15 @@ def by_rows(
 
     @functools.wraps(function)
     def chunked(student: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        if student.numel() <= _WHOLE:
+        whole = _WHOLE.get(student.device.type, _ELSEWHERE)
+        if student.numel() <= whole:
             return function(student, *args, **kwargs)
 
         def part(cut: Cut, chunk: Tensor) -> Tensor:
             more = [_rows(x, cut) for x in args]
             return function(chunk, *more, **{name: _rows(x, cut) for name, x in kwargs.items()})
 
-        step = max(1, _WHOLE // student[0].numel())
+        step = max(1, whole // student[0].numel())
         cuts = [(slice(start, start + step),) for start in range(0, len(student), step)]
         return in_pieces(part, cuts, student)
 

@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
 
 _EPS = 1e-8
 
 
-def correlation_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return 1 - Pearson's correlation of each row of two matrices, `[rows]`.
+def relations(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return how far the correlations of two models' softened probabilities are from 1.
+
+    Huang et al. 2022 (arXiv 2205.10536), equations 7 to 9: 1 - Pearson's correlation.
 
     Args:
-        student: `[rows, columns]`.
-        teacher: `[rows, columns]`.
+        student: Logits `[rows, classes]`.
+        teacher: Logits `[rows, classes]`; no gradient flows to them.
+        temperature: T, above 0.
+
+    Returns:
+        Of the classes of each row, summed over the rows; of the rows of each class, mean over the
+        classes; scalars in float32.
     """
-    s = student - student.mean(dim=1, keepdim=True)
-    t = teacher - teacher.mean(dim=1, keepdim=True)
-    return 1 - F.cosine_similarity(s, t, dim=1, eps=_EPS)
+
+    def soft(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of some rows."""
+        q, p = (F.softmax(side.float() / temperature, dim=-1) for side in (s, t.detach()))
+        return q, p
+
+    @by_rows
+    def sums(s: Tensor, t: Tensor) -> Tensor:
+        """Return the sum of each class."""
+        return torch.cat([side.sum(dim=0) for side in soft(s, t)])
+
+    q_mean, p_mean = (sums(student.detach(), teacher) / len(student)).chunk(2)
+
+    @by_rows
+    def products(s: Tensor, t: Tensor) -> Tensor:
+        """Return the distance within rows, and each class's products of deviations.
+
+        What deviates adds up to 0, so that the means count as constants in the gradient.
+        """
+        q, p = soft(s, t)
+        inter = correlation_distance(*_products(q, p, q.mean(dim=1), p.mean(dim=1), 1)).sum()
+        return torch.cat([inter[None], *_products(q, p, q_mean, p_mean, 0)])
+
+    inter, of_classes = products(student, teacher).tensor_split([1])
+    return inter[0], correlation_distance(*of_classes.chunk(3)).mean()
+
+
+def correlation_distance(both: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
+    """Return 1 - Pearson's correlation.
+
+    Args:
+        both: Sum of the products of both sides' deviations from their means.
+        student: Sum of the squared deviations of one side.
+        teacher: That of the other.
+    """
+    return 1 - both / (student.clamp(min=_EPS**2) * teacher.clamp(min=_EPS**2)).sqrt()
+
+
+def _products(q: Tensor, p: Tensor, q_mean: Tensor, p_mean: Tensor, dim: int) -> Sequence[Tensor]:
+    q, p = q - q_mean.unsqueeze(dim), p - p_mean.unsqueeze(dim)
+    return [(a * b).sum(dim=dim) for a, b in ((q, p), (q, q), (p, p))]
 
 
 class DIST(Objective):
@@ -51,10 +100,8 @@ class DIST(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard`, `inter` and `intra`."""
-        q = F.softmax(student.logits.float() / self.temperature, dim=-1)
-        p = F.softmax(teacher.logits.detach().float() / self.temperature, dim=-1)
+        inter, intra = relations(student.logits, teacher.logits, self.temperature)
         scale = self.lam * self.temperature**2
-        inter, intra = correlation_distance(q, p).sum(), correlation_distance(q.T, p.T).mean()
         return {
             "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
             "inter": Term(inter, "rows", scale * self.beta),
