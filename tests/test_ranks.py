@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from distill_lab.results import Result
 from tests.conftest import TINY, tiny
+from tests.teachers.test_cached import losses
 from tests.test_sweep import sweep
 
 STILL = ",".join(
@@ -41,14 +43,17 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "student" / "model.safetensors")
 
 
+def still(teacher: Path, rows_file: Path) -> list[str]:
+    """Overrides for a student without dropout, of which every process draws its own."""
+    others = [o for o in tiny(teacher, rows_file) if not o.startswith("student")]
+    return [*others, "student=scratch", f"student.sizes={{{STILL}}}"]
+
+
 @pytest.mark.slow
 def test_two_processes_end_as_one_that_accumulates(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
-    base = [
-        *(o for o in tiny(finetuned, rows_file) if not o.startswith("student")),
-        "student=scratch", f"student.sizes={{{STILL}}}", "optim.batch_size=8", "teacher.cache=on",
-    ]  # fmt: skip
+    base = [*still(finetuned, rows_file), "optim.batch_size=8", "teacher.cache=on"]
     alone = train(tmp_path, *base, "trainer.accumulate_grad_batches=2")
     two = train(tmp_path, *base, *TWO)
     live = train(tmp_path, *base, *TWO, "teacher.cache=off")
@@ -63,6 +68,43 @@ def test_two_processes_end_as_one_that_accumulates(
     assert both.cost["student"]["selection"] == pytest.approx(
         one.cost["student"]["selection"], abs=0.02
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ["objective=hidden"],
+        ["objective=minilm_v2", "objective.relation_heads=4"],
+        ["objective=tinybert"],
+    ],
+    ids=["hidden", "minilm_v2", "tinybert"],
+)
+def test_kept_signals_of_every_kind_reach_the_rows_of_each_process(
+    objective: list[str], finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [
+        *tiny(finetuned, rows_file), *TWO, *objective, "trainer.log_every_n_steps=1",
+        "teacher.cache_dtype=float32", "baseline=false",
+    ]  # fmt: skip
+    kept = losses(train(tmp_path, *line, "teacher.cache=on"))
+    live = losses(train(tmp_path, *line, "teacher.cache=off"))
+    assert len(kept) > 3
+    pd.testing.assert_frame_equal(kept, live, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_largest_logits_reach_the_rows_of_each_process(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [
+        *still(finetuned, rows_file), "baseline=false", "teacher.cache=on",
+        "teacher.cache_top_k=1", "teacher.cache_temperatures=[2]", "objective.temperature=2",
+    ]  # fmt: skip
+    two = weights(train(tmp_path, *line, *TWO, "optim.batch_size=8"))
+    alone = train(tmp_path, *line, "trainer.accumulate_grad_batches=2", "optim.batch_size=8")
+    for name, values in weights(alone).items():
+        torch.testing.assert_close(two[name], values, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

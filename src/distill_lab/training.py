@@ -112,7 +112,7 @@ def fit(
     meter = Meter(name)
     with _quiet():
         trainer: pl.Trainer = build(
-            budget.trainer,
+            {**budget.trainer, "strategy": _strategy(budget, module)},
             default_root_dir=str(out_dir),
             use_distributed_sampler=False,  # `training_batches` divides the rows
             profiler=budget.trainer.get("profiler") or _Unwatched(),
@@ -139,6 +139,11 @@ def fit(
         meter.best_epoch,
         meter.best if meter.best_epoch else None,
     )
+
+
+def _strategy(budget: Budget, module: TrainedModel) -> Any:
+    chosen = budget.trainer.get("strategy", "auto")
+    return "ddp_find_unused_parameters_true" if chosen == "ddp" and module.idles else chosen
 
 
 def device_for(trainer: Mapping[str, Any]) -> torch.device:

@@ -33,6 +33,11 @@ class TrainedModel(pl.LightningModule):
         self.role = "model"  # "teacher", "student" or "baseline", for logs
         self._answers: list[tuple[Tensor, Tensor]] = []
 
+    @property
+    def idles(self) -> bool:
+        """Whether some parameters get no gradient at some steps, which DDP must be told."""
+        return False
+
     def answer(self, batch: Batch, wanted: Wanted | None = None) -> Outputs:
         """Return the model's outputs for a batch."""
         return forward(self.model, batch, wanted)

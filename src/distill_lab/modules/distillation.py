@@ -43,6 +43,11 @@ class Distillation(TrainedModel):
         self.objective = objective
         self._checked = False
 
+    @property
+    def idles(self) -> bool:
+        """Whether the objective has stages, of which one may leave out a head or a projection."""
+        return len(self.objective.stages) > 1
+
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Tell the objective how far the training is."""
         steps = int(self.trainer.estimated_stepping_batches)
