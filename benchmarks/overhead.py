@@ -3,33 +3,30 @@
 Students 2 x 128 and 6 x 256 are distilled from stored signals on rows of SST-2, by the lab with its
 default callbacks and the CSV logger, and by a bare loop with the same batches, signals, objective,
 optimizer, schedule and clipping. Both end with the same weights, bit for bit, or the script stops.
-Epochs take turns; overhead is taken round for round.
-
-`trainer.deterministic=true` is the lab's default and a choice, not a cost of the loop: a second
-bare loop has it too, and the overhead over that one is what Lightning and our module cost.
+Epochs take turns and have the same steps; of each step the median over the rounds counts, so that
+what disturbs the machine for a while does not. In brackets the rounds, each as it was.
 
     python -m benchmarks.overhead --data SST-2 --tokenizer MODEL [--profile] [--markdown FILE]
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
-from functools import partial
 
-import torch
 from transformers import PreTrainedModel
 
 from benchmarks.overhead_profile import profiled
 from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Built, Scene, arguments, distillation, measured_on, scene
-from benchmarks.timing import Stopwatch, ratios, spread, take_turns
+from benchmarks.timing import Stopwatch, compared, measured, take_turns
 from distill_lab.models import state_fingerprint
 from distill_lab.results.show import console
 
 STUDENTS = ((2, 128), (6, 256))
-BARE, PLAIN, OURS = "bare loop, deterministic", "bare loop", "distill_lab"
-TABLE = ["student", "loop", "ms a step", "over bare, deterministic, %", "ms", "over bare, %"]
-Seconds = Mapping[str, Sequence[float]]
+BARE, OURS = "bare loop", "distill_lab"
+TABLE = ["student", "loop", "ms a step", "ms over bare", "% over bare", "must reach"]
+MOST = "3 at most"
 
 
 class Arms:
@@ -53,15 +50,11 @@ class Arms:
         student = self.here.model(*self.sizes)
         return self._checked(student, self.here.distil(student, self.built))
 
-    def bare(self, deterministic: bool = True) -> Stopwatch:
+    def bare(self) -> Stopwatch:
         """Train in a bare loop."""
         student = self.here.model(*self.sizes)
-        torch.use_deterministic_algorithms(deterministic)
-        try:
-            watch = self.here.bare(student, self.built, distillation(self.built))
-        finally:
-            torch.use_deterministic_algorithms(False)
-        return self._checked(student, watch)
+        loss_of = distillation(self.built)
+        return self._checked(student, self.here.bare(student, self.built, loss_of))
 
     def _checked(self, student: PreTrainedModel, watch: Stopwatch) -> Stopwatch:
         self._ended.add(state_fingerprint(student.state_dict()))
@@ -70,27 +63,24 @@ class Arms:
         return watch
 
 
-def lines(student: str, found: Seconds) -> Lines:
+def lines(student: str, found: Mapping[str, Sequence[Stopwatch]]) -> Lines:
     """Return a row of the table for each loop.
 
     Args:
         student: Its sizes.
-        found: Seconds of a step in each round, by loop.
+        found: Stopwatches of each round, by loop.
     """
-    table = []
-    for name, values in found.items():
-        told = [student, name, spread([1000 * x for x in values])]
-        if name == OURS:
-            more = [1000 * (a - b) for a, b in zip(values, found[BARE], strict=True)]
-            told += [_percent(values, found[BARE]), spread(more), _percent(values, found[PLAIN])]
-        elif name == BARE:
-            told += ["", "", _percent(values, found[PLAIN])]
-        table.append([*told, *[""] * (len(TABLE) - len(told))])
-    return table
+    ours, bare = found[OURS], found[BARE]
+    more = compared(ours, bare, _milliseconds, by=operator.sub)
+    percent = compared(ours, bare, _milliseconds, 1, by=lambda a, b: 100 * (a / b - 1))
+    return [
+        [student, BARE, measured(bare, _milliseconds), "", "", ""],
+        [student, OURS, measured(ours, _milliseconds), more, percent, MOST],
+    ]
 
 
-def _percent(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    return spread([100 * (x - 1) for x in ratios(ours, theirs)], 1)
+def _milliseconds(watch: Stopwatch) -> float:
+    return 1000 * watch.seconds_per_step
 
 
 def main() -> None:
@@ -112,14 +102,11 @@ def main() -> None:
                 for part in profiled(student, arms.ours, arms.bare, given.cpu):
                     screen.print(part)
                 continue
-            loops = {BARE: arms.bare, PLAIN: partial(arms.bare, False), OURS: arms.ours}
-            watches = take_turns(loops, given.rounds)
-            found = {n: [w.seconds_per_step for w in each] for n, each in watches.items()}
-            table += lines(student, found)
+            table += lines(student, take_turns({BARE: arms.bare, OURS: arms.ours}, given.rounds))
     if given.profile:
         return
     said = setting(*measured_on(given), f"{given.warmup} steps of warm-up")
-    title = "Milliseconds a step: median (least to greatest)"
+    title = "Milliseconds a step (least to greatest of the rounds)"
     show(given.markdown, "benchmarks.overhead", said, __doc__, [(title, TABLE, table)])
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from benchmarks.timing import Clock, Stopwatch
+from distill_lab.budget import Budget
 from distill_lab.config import Config
 from distill_lab.forward import forward
 from distill_lab.hydra_entry import compose
@@ -38,7 +39,7 @@ from distill_lab.tasks.batching import training_batches
 from distill_lab.tasks.rows import Rows, Splits
 from distill_lab.teachers import SignalPlan
 from distill_lab.teachers.live import Live
-from distill_lab.training import Budget, fit
+from distill_lab.training import fit
 from distill_lab.types import Batch, Fit, TeacherSource
 
 TEACHER, WIDTH, HEAD = 12, 256, 64

@@ -3,7 +3,9 @@
 Rows of SST-2 (13 tokens on average), batches of 32, AdamW, gradient clipping, float32, one epoch;
 teacher 12 layers x 256, student 6 x 256, both BERTs with random weights. All arms run in one
 process and take turns; an arm counts from the end of its warm-up steps to its last step, without
-scoring the selection split. Ratios are taken round for round.
+scoring the selection split. All rounds take the same steps; of each step the median over the
+rounds counts, so that what disturbs the machine for a while does not. In brackets the rounds, each
+as it was.
 
 The slow arms take fewer rows: Trainer half of them, TextBrewer an eighth. Rows are tokenised
 beforehand for all arms. The Trainer and TextBrewer run the teacher at every step, because that is
@@ -24,7 +26,7 @@ from importlib.metadata import version
 from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Built, Scene, arguments, labels_alone, measured_on, scene
 from benchmarks.throughput_others import installed, textbrewer, trainer
-from benchmarks.timing import Arm, ratios, spread, take_turns
+from benchmarks.timing import Arm, Stopwatch, compared, measured, take_turns
 from distill_lab.results.show import console
 
 OURS, LIVE = "distill_lab", "distill_lab, live teacher"
@@ -59,21 +61,26 @@ def arms(here: Scene, stored: Built, fast: str) -> dict[str, Arm]:
     }
 
 
-def lines(found: Mapping[str, Sequence[float]], fast: str) -> Lines:
+def lines(found: Mapping[str, Sequence[Stopwatch]], fast: str) -> Lines:
     """Return a row of the table for each arm.
 
     Args:
-        found: Rows a second of each round, by arm.
+        found: Stopwatches of each round, by arm.
         fast: Name of the fast arm.
     """
     table = []
-    for name, values in found.items():
-        over, under = ratios(found[OURS], values), ratios(values, found[OURS])
+    for name, watches in found.items():
+        over = compared(found[OURS], watches, _rate)
+        under = compared(watches, found[OURS], _rate, 3)
         least = f"distill_lab / this: {LEAST[name]:g}" if name in LEAST else ""
         least = f"this / distill_lab: {LEAST_FAST:g}" if name == fast else least
-        told = ["", ""] if name == OURS else [spread(over), spread(under, 3)]
-        table.append([name, spread(values, 1), *told, least])
+        told = ["", ""] if name == OURS else [over, under]
+        table.append([name, measured(watches, _rate, 1), *told, least])
     return table
+
+
+def _rate(watch: Stopwatch) -> float:
+    return watch.examples_per_second
 
 
 def main() -> None:
@@ -95,13 +102,12 @@ def main() -> None:
         chosen = {n: arm for n, arm in chosen.items() if n == OURS or given.only in n}
         watches = take_turns(chosen, given.rounds)
         tokens = here.data.train.lengths.mean()
-    found = {name: [w.examples_per_second for w in each] for name, each in watches.items()}
     said = setting(
         f"transformers {version('transformers')}",
         *measured_on(given), f"{tokens:.1f} tokens a row", f"signals stored in {took:.1f} s",
     )  # fmt: skip
-    table = lines(found, f"{OURS}, {given.fast}")
-    title = "Rows a second: median (least to greatest)"
+    table = lines(watches, f"{OURS}, {given.fast}")
+    title = "Rows a second (least to greatest of the rounds)"
     show(given.markdown, "benchmarks.throughput", said, __doc__, [(title, TABLE, table)])
     for line in absent:
         screen.print(line)

@@ -6,6 +6,8 @@ import cProfile
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from operator import truediv
 from typing import ClassVar
 
 import pytorch_lightning as pl
@@ -67,6 +69,12 @@ class Stopwatch:
         return self._ends[-1] - self._ends[-self.steps - 1]
 
     @property
+    def durations(self) -> list[float]:
+        """Seconds of each step that counts."""
+        ends = self._ends[-self.steps - 1 :]
+        return [end - start for start, end in pairwise(ends)]
+
+    @property
     def examples_per_second(self) -> float:
         """Rows of the steps that count, by their seconds."""
         return sum(self._rows[-self.steps :]) / self.seconds
@@ -75,6 +83,19 @@ class Stopwatch:
     def seconds_per_step(self) -> float:
         """Mean seconds of a step that counts."""
         return self.seconds / self.steps
+
+
+def usual(watches: Sequence[Stopwatch]) -> Stopwatch:
+    """Return what a stopwatch would have shown had every step taken its median over the rounds.
+
+    All rounds take the same steps, of which each has rows of its own lengths. What disturbs the
+    machine shows only where it does so in half of the rounds at the same step.
+    """
+    found = Stopwatch(0)
+    each = zip(*(watch.durations for watch in watches), strict=True)
+    found._ends = [0.0, *accumulate(statistics.median(step) for step in each)]
+    found._rows = watches[0]._rows[-len(found._ends) :]
+    return found
 
 
 class Clock(pl.Callback):
@@ -130,7 +151,30 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
+Quantity = Callable[[Stopwatch], float]
+
+
+def measured(watches: Sequence[Stopwatch], of: Quantity, digits: int = 2) -> str:
+    """Say the usual value of a quantity, with the least and the greatest of the rounds."""
+    return _with_ends(of(usual(watches)), [of(watch) for watch in watches], digits)
+
+
+def compared(
+    ours: Sequence[Stopwatch],
+    theirs: Sequence[Stopwatch],
+    of: Quantity,
+    digits: int = 2,
+    by: Callable[[float, float], float] = truediv,
+) -> str:
+    """Say how two arms' usual values compare, with the least and the greatest of the rounds."""
+    rounds = [by(of(a), of(b)) for a, b in zip(ours, theirs, strict=True)]
+    return _with_ends(by(of(usual(ours)), of(usual(theirs))), rounds, digits)
+
+
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Say the median of some values, with the least and the greatest."""
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return _with_ends(statistics.median(values), values, digits)
+
+
+def _with_ends(value: float, values: Sequence[float], digits: int) -> str:
+    return f"{value:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

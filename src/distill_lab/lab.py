@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from distill_lab.budget import Budget
 from distill_lab.optim import AdamW
 from distill_lab.store import Store
-from distill_lab.training import Budget
 
 
 @dataclass(frozen=True)

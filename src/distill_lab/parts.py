@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from transformers import PretrainedConfig
 
+from distill_lab.budget import Budget, check_budget
 from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
 from distill_lab.guards import check_alignment
@@ -20,7 +21,6 @@ from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.rows import Splits
 from distill_lab.teachers import SignalPlan, Teacher
 from distill_lab.teachers.top_k import settled
-from distill_lab.training import Budget, check_budget
 from distill_lab.types import Fit, Problem
 
 log = logging.getLogger(__name__)

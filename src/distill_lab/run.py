@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from distill_lab import ranks
 from distill_lab.baseline import train_baseline
+from distill_lab.budget import Budget, device_for
 from distill_lab.callbacks import Pruned
 from distill_lab.config import Config
 from distill_lab.disk import saving
@@ -33,7 +34,7 @@ from distill_lab.results.tables import millions
 from distill_lab.store import Store, write_atomically
 from distill_lab.tasks import Data, TextTask
 from distill_lab.teachers import Source
-from distill_lab.training import Budget, device_for, fit
+from distill_lab.training import fit
 from distill_lab.types import TeacherSource, Trained
 
 log = logging.getLogger(__name__)

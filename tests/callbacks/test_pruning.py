@@ -9,12 +9,12 @@ from pathlib import Path
 import optuna
 import pytest
 
+from distill_lab.budget import Budget
 from distill_lab.callbacks.pruning import TRIAL
 from distill_lab.errors import DataError
 from distill_lab.results import Result
 from distill_lab.results.compare import collect
 from distill_lab.search.journal import PRUNER, STUDY, open_journal
-from distill_lab.training import Budget
 
 SIZES = "num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 2, intermediate_size: 32"
 SLOW = ("trainer.max_epochs=3", "optim.lr=1e-7", "student=scratch", f"student.sizes={{{SIZES}}}")

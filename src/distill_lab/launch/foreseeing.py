@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from distill_lab.budget import device_for
 from distill_lab.config import Config
 from distill_lab.errors import UsageError
 from distill_lab.lab import Lab
@@ -14,7 +15,6 @@ from distill_lab.launch.speed import Speed
 from distill_lab.parts import Parts, Plan, Reader, look_at
 from distill_lab.quiet import quiet_libraries
 from distill_lab.store import Store, digest
-from distill_lab.training import device_for
 
 _WEIGHT = 4  # bytes
 

@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import CSVLogger
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab import ranks
+from distill_lab.budget import Budget
 from distill_lab.errors import ConfigError
 from distill_lab.guards import check_fits, check_labels
 from distill_lab.lab import Lab
@@ -39,7 +40,7 @@ from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
 from distill_lab.teachers.scored import refuse_chance, stored_scores
-from distill_lab.training import Budget, fit
+from distill_lab.training import fit
 
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)

@@ -1,0 +1,114 @@
+"""What decides how a training ends besides model, data and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+
+from distill_lab import ranks
+from distill_lab.config import build
+from distill_lab.errors import ConfigError
+from distill_lab.guards import tell_slow_precision
+from distill_lab.under_lightning import quiet
+
+# Parts of a trainer's configuration that change what is shown, not what is learned.
+_COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
+_COSMETIC_CALLBACKS = {"distillation", "progress", "pruning"}
+_MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
+            "deterministic", *sorted(_COSMETIC))  # fmt: skip
+_TEACHER_CALLBACKS = {"checkpoint", "progress"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Everything besides model, data and optimizer that decides how a training ends.
+
+    Attributes:
+        trainer: Configuration of `pytorch_lightning.Trainer`.
+        callbacks: Configurations of callbacks by name.
+        seed: Fixes order, dropout and whatever else is drawn.
+    """
+
+    trainer: Mapping[str, Any]
+    callbacks: Mapping[str, Any]
+    seed: int
+
+    def ingredients(self) -> dict[str, Any]:
+        """Return the parts that determine the trained weights, for fingerprints."""
+        return {
+            "trainer": {k: v for k, v in self.trainer.items() if k not in _COSMETIC},
+            "callbacks": {k: v for k, v in self.callbacks.items() if k not in _COSMETIC_CALLBACKS},
+            "seed": self.seed,
+        }
+
+    def rows_seen(self, rows: int, batch_size: int) -> int:
+        """Return how many rows a training looks at, counted as often as it does.
+
+        Args:
+            rows: Rows of an epoch.
+            batch_size: Rows of a batch.
+        """
+        epochs: int | None = self.trainer.get("max_epochs")
+        steps = int(self.trainer.get("max_steps", -1))
+        in_steps = steps * batch_size * int(self.trainer.get("accumulate_grad_batches", 1))
+        if epochs is None or epochs < 0:
+            return in_steps if steps >= 0 else rows
+        return epochs * rows if steps < 0 else min(epochs * rows, in_steps)
+
+    def for_teacher(self, epochs: int, max_steps: int, seed: int) -> Budget:
+        """Return a budget that shares only machine and precision with this one.
+
+        So a sweep over the student's training finds one teacher.
+        """
+        trainer = {key: self.trainer[key] for key in _MACHINE if key in self.trainer}
+        limits = {"max_epochs": epochs, "max_steps": max_steps, "gradient_clip_val": 1.0}
+        callbacks = {k: v for k, v in self.callbacks.items() if k in _TEACHER_CALLBACKS}
+        return Budget({**trainer, **limits, "num_sanity_val_steps": 0}, callbacks, seed)
+
+
+def device_for(trainer: Mapping[str, Any]) -> torch.device:
+    """Return where a trainer's configuration computes."""
+    chosen = str(trainer.get("accelerator", "auto"))
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if chosen == "cpu" or accelerator is None:
+        return torch.device("cpu")
+    return accelerator
+
+
+def check_budget(budget: Budget) -> int:
+    """Build trainer and callbacks once, so that bad values are told before any training.
+
+    Returns:
+        How many processes of this machine train together.
+
+    Raises:
+        ConfigError: If Lightning refuses a value, or needs processes that are not started.
+    """
+    try:
+        with quiet():
+            callbacks = [build(node) for node in budget.callbacks.values()]
+            trainer: pl.Trainer = build(budget.trainer, logger=False, callbacks=callbacks)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, (MisconfigurationException, ValueError, RuntimeError)):
+            raise
+        reason = str(error.__cause__).strip().splitlines()[0]
+        raise ConfigError(f"trainer: {reason}") from error
+    tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
+    if trainer.num_nodes > 1 and not ranks.started():
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes}: start the processes with torchrun or Slurm, or"
+            " take trainer.num_nodes=1"
+        )
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy={budget.trainer.get('strategy')}: it copies a running process; take"
+            " trainer.strategy=ddp"
+        )
+    return int(trainer.num_devices) if trainer.world_size > 1 else 1
