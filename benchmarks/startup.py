@@ -3,7 +3,9 @@
 `distill-lab --help`, and `distill-lab train` with everything in the store (a teacher, its scores
 and its signals, put there by a run of one step before): on the embedded task, and on SST-2 with a
 real encoder where its folders are there. Seconds count from the start of the process to the start
-of the first training step.
+of the first training step. Of a job of a sweep, which is forked from a process that has imported
+the libraries, they count until its configuration is composed, checked and its callbacks built; what
+follows is that of any run.
 
 The command is timed as it is. Where the seconds go is told by a second process, whose functions
 are wrapped with clocks (each is charged with what it does not pass on to another), and what the
@@ -24,21 +26,25 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from omegaconf import DictConfig
 from rich.progress import track
 
 from benchmarks.page import Lines, setting, show
 from benchmarks.scene import arguments
 from benchmarks.startup_trace import MARK
 from benchmarks.timing import spread
+from distill_lab.launch.jobs import Job
+from distill_lab.launch.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = ["command", "seconds", "at most"]
 PHASES = ["what", "seconds", "share, %"]
 IMPORTS = ["package", "seconds", "modules"]
 LAB, TRACED = "distill_lab", "benchmarks.startup_trace"
+COMPOSED = "+callbacks.composed"
 MARKED = "+callbacks.first_step._target_=benchmarks.startup_trace.FirstStep"
 SHORT = ("teacher.max_steps=2", "teacher.min_over_chance=-1", "teacher.cache=on")
-MOST = {"--help": 1.0, "train": 12.0}
+MOST = {"--help": 1.0, "train": 12.0, "job": 0.5}
 TOP = 16
 
 
@@ -77,6 +83,28 @@ def to_first_step(words: list[str]) -> float:
     """Return the seconds from the start of `distill-lab train` to its first step."""
     started, output, _ = command(LAB, *words, MARKED)
     return marked(output)["at"] - started
+
+
+def to_composed(words: list[str], jobs: int) -> list[float]:
+    """Return the seconds from the start of each job of a sweep until it knows what to do.
+
+    The first one waits for the process from which they are forked.
+    """
+    began: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        line = [
+            Job(
+                number=number,
+                overrides=(*words, f"{COMPOSED}._target_={TRACED}.Composed",
+                           f"{COMPOSED}.path={folder}/{number}"),
+                names=(), folder=Path(folder) / f"job{number}", flags=(), config=DictConfig({}),
+            )
+            for number in range(jobs)
+        ]  # fmt: skip
+        for _ in Processes(1).run(line, lambda job: began.update({job.number: time.time()})):
+            pass
+        ended = {number: float(Path(folder, str(number)).read_text()) for number in began}
+    return [ended[number] - began[number] for number in range(jobs)]
 
 
 def phases(words: list[str]) -> dict[str, float]:
@@ -123,7 +151,12 @@ def main() -> None:
         there = [f"task.data_dir={given.data}", f"teacher.model={given.tokenizer}"]
         tasks[given.task] = [f"task={given.task}", *there]
     helped = [_seconds_of_help() for _ in range(given.rounds)]
-    table = [["distill-lab --help", spread(helped), f"{MOST['--help']:g}"]]
+    first, *jobs = to_composed(["task=stdlib_docs"], 1 + given.rounds)
+    table = [
+        ["distill-lab --help", spread(helped), f"{MOST['--help']:g}"],
+        ["a job of a sweep, until it is composed", spread(jobs), f"{MOST['job']:g}"],
+        ["the first job, for which the libraries are imported", f"{first:.2f}", ""],
+    ]
     tables: list[tuple[str, list[str], Lines]] = [("Seconds", SECONDS, table)]
     for name in [name for name in tasks if given.only in name]:
         with tempfile.TemporaryDirectory() as folder:

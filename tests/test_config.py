@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from distill_lab.config import GROUPS, Config, check, conf_dir, experiments_dir
+from distill_lab.config import GROUPS, Config, build, check, conf_dir, experiments_dir
 from distill_lab.errors import ConfigError
 from distill_lab.hydra_entry import compose
 from distill_lab.signatures import locate
@@ -125,3 +125,16 @@ def test_help_names_every_choice() -> None:
 
 def test_root_schema_is_documented() -> None:
     assert set(GROUPS) < set(asdict(Config()))
+
+
+class Broken:
+    """What a user's own objective or callback may be."""
+
+    def __init__(self) -> None:
+        raise KeyError("a fault of its own")
+
+
+def test_a_fault_of_what_is_built_keeps_its_kind_and_traceback() -> None:
+    with pytest.raises(KeyError, match="a fault of its own") as told:
+        build({"_target_": "tests.test_config.Broken"})
+    assert [entry.name for entry in told.traceback][-1] == "__init__"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
@@ -95,11 +94,8 @@ def check_budget(budget: Budget) -> int:
         with quiet():
             callbacks = [build(node) for node in budget.callbacks.values()]
             trainer: pl.Trainer = build(budget.trainer, logger=False, callbacks=callbacks)
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, (MisconfigurationException, ValueError, RuntimeError)):
-            raise
-        reason = str(error.__cause__).strip().splitlines()[0]
-        raise ConfigError(f"trainer: {reason}") from error
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
     tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
     if trainer.num_nodes > 1 and not ranks.started():
         raise ConfigError(

@@ -134,6 +134,7 @@ def build(node: Mapping[str, Any], **objects: Any) -> Any:
 
     Raises:
         UsageError: If the object refuses a value.
+        Exception: What else it raises, as it is: a fault of the object keeps its traceback.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -141,9 +142,12 @@ def build(node: Mapping[str, Any], **objects: Any) -> Any:
     try:
         return instantiate(dict(node), _convert_="all", **objects)
     except InstantiationException as error:
-        if isinstance(error.__cause__, UsageError):
-            raise _of_part(error.__cause__, str(error)) from None
-        raise
+        cause = error.__cause__
+        if isinstance(cause, UsageError):
+            raise _of_part(cause, str(error)) from None
+        if cause is None:
+            raise
+        raise cause from cause.__cause__
 
 
 def _of_part(error: UsageError, said: str) -> UsageError:
