@@ -32,10 +32,9 @@ def stack(kind: str, **sizes: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         kind,
-        num_labels=3,
         vocab_size=50,
         initializer_range=0.3,
-        **{**common, **SIZES[kind], **sizes},
+        **{"num_labels": 3, **common, **SIZES[kind], **sizes},
     )
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     return model.eval()

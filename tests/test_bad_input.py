@@ -328,6 +328,43 @@ def test_student_that_cuts_otherwise(
     assert "cuts text otherwise" in refused("student=pretrained", "student.model=./student")
 
 
+def test_student_that_puts_pairs_together_otherwise(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "student")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    pair = tokenizer["post_processor"]["pair"]
+    pair.insert(2, next(part for part in pair if "SpecialToken" in part))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    said = refused("student=pretrained", "student.model=./student")
+    assert "cuts text otherwise (case, accents, or what stands between texts)" in said
+
+
+@pytest.mark.parametrize(
+    ("objective", "schedule", "said"),
+    [
+        ("mse_logits", "temperature", "MseLogits has no temperature to change here"),
+        ("distilbert", "lam", "DistilBERT has no lam to change here"),
+    ],
+)
+def test_a_schedule_of_what_is_not_there(
+    objective: str, schedule: str, said: str, refused: Callable[..., str]
+) -> None:
+    line = f"callbacks.distillation.{schedule}_schedule=linear"
+    assert said in refused(f"objective={objective}", line)
+
+
+def test_stages_of_which_one_has_no_step(refused: Callable[..., str]) -> None:
+    said = refused("objective=tinybert", "objective.intermediate=0.1", "trainer.max_steps=4")
+    assert "trains in 2 stages, of which 4 steps leave one without any" in said
+
+
+@pytest.mark.parametrize("weight", ["[1]", "[1,2,3]", ".nan", "[0,.inf]", "-1"])
+def test_weights_that_are_none(weight: str, refused: Callable[..., str]) -> None:
+    said = refused("objective=combine", f"objective.weights={{hinton: {weight}, hidden: 1}}")
+    assert "objective.weights.hinton=" in said and "a number, or [first, last], 0 or more" in said
+
+
 def test_teacher_near_chance(
     tmp_path: Path,
     encoder: Path,

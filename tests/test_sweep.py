@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distill_lab.hydra_entry import _named_sweep
+from distill_lab.hydra_entry import _multirun_first, _named_sweep
 from distill_lab.results import Result
 from tests.conftest import tiny
 from tests.wandb_file import offline_runs
@@ -80,6 +80,58 @@ def test_an_unknown_key_stops_a_sweep_before_its_first_job(tmp_path: Path) -> No
     assert answer.returncode == 2
     assert "did you mean 'objective'" in answer.stderr
     assert not list(tmp_path.rglob("result.json"))
+
+
+def test_jobs_are_what_the_line_composes_and_are_found_by_it(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    """Of a configuration of the user's own, in a line that grows, after a value has changed."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "other.yaml").write_text("defaults: [train, _self_]\nbaseline: false\n")
+    typed = ["--config-dir=own", "--config-name=other", *tiny(finetuned, rows_file)]
+    line = [*typed, "study=s", "trainer.max_steps=2", "seed=1,1"]
+    assert (answer := sweep(tmp_path, *line, "objective.lam=0.5")).returncode == 0, answer.stderr
+    (file,) = tmp_path.glob("runs/s/*/result.json")
+    assert Result.read(file).config["baseline"] is False
+    stamp = file.stat().st_mtime_ns
+
+    longer = sweep(tmp_path, *line, "objective.lam=0.5,0.9")
+    assert longer.returncode == 0 and "1 of 2 jobs are finished already" in longer.stderr
+    assert file.stat().st_mtime_ns == stamp
+    assert len(list(tmp_path.glob("runs/s/*/result.json"))) == 2
+
+    with (own / "other.yaml").open("a") as other:
+        other.write("objective: {temperature: 3}\n")
+    again = sweep(tmp_path, *line, "objective.lam=0.5,0.9")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("other values of objective.temperature than its result") == 2
+    temperatures = {
+        Result.read(f).config["objective"]["temperature"]
+        for f in tmp_path.glob("runs/s/*/result.json")
+    }
+    assert temperatures == {3}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["hydra/launcher=slrm"], "hydra/launcher=slrm: there is no such choice; did you mean"),
+        (["hydra/sweeper=foo"], "(there are optuna)"),
+        (["logger=null"], "logger=null: name a choice (there are csv, "),
+    ],
+)
+def test_a_mistyped_choice_is_told_with_those_there_are(
+    typed: list[str], said: str, tmp_path: Path
+) -> None:
+    answer = sweep(tmp_path, "seed=1,2", *typed)
+    assert answer.returncode == 2 and said in answer.stderr
+    assert "Traceback" not in answer.stderr and "provider" not in answer.stderr
+
+
+def test_multirun_may_stand_among_the_overrides() -> None:
+    assert _multirun_first(["a=1", "-m", "b=2"]) == ["-m", "a=1", "b=2"]
+    assert _multirun_first(["a=1"]) == ["a=1"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +24,22 @@ _COSMETIC_CALLBACKS = {"distillation", "progress", "pruning"}
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
 _TEACHER_CALLBACKS = {"checkpoint", "progress"}
+
+
+Mixed = Literal["", "bf16", "16"]
+_HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+def mixed_precision(trainer: Mapping[str, Any]) -> Mixed:
+    """Return in which half precision models compute under autocast; empty where there is none."""
+    precision = str(trainer.get("precision"))
+    found = {"bf16": "bf16", "bf16-mixed": "bf16", "16": "16", "16-mixed": "16"}.get(precision, "")
+    return found  # type: ignore[return-value]
+
+
+def autocast(mixed: Mixed, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which Lightning runs models, for those that run outside of it."""
+    return torch.autocast(device.type, _HALVES[mixed]) if mixed else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,12 @@ class Budget:
         """
         epochs: int | None = self.trainer.get("max_epochs")
         steps = int(self.trainer.get("max_steps", -1))
+        # Of a batch each of the processes that train together takes one.
+        batch_size *= ranks.world()
         in_steps = steps * batch_size * int(self.trainer.get("accumulate_grad_batches", 1))
+        limit = self.trainer.get("limit_train_batches")
+        if limit is not None:  # a share of the batches, or a number of them
+            rows = min(rows, limit * batch_size if isinstance(limit, int) else int(limit * rows))
         if epochs is None or epochs < 0:
             return in_steps if steps >= 0 else rows
         return epochs * rows if steps < 0 else min(epochs * rows, in_steps)

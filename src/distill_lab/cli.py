@@ -23,7 +23,6 @@ _HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a
   distill-lab VERB --help                 more about a verb
   distill-lab --version                   the version
 """
-_USAGE = 2
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
         sys.exit(_guarded(verbs[verb], rest))
     else:
         print(f"distill-lab: no such verb: {verb}{did_you_mean(verb, verbs)}", file=sys.stderr)
-        sys.exit(_USAGE)
+        sys.exit(UsageError.code)
 
 
 def _guarded(verb: Callable[[list[str]], int], rest: list[str]) -> int:
@@ -47,7 +46,7 @@ def _guarded(verb: Callable[[list[str]], int], rest: list[str]) -> int:
     except UsageError as error:
         for line in str(error).splitlines():
             print(f"distill-lab: {line}", file=sys.stderr)
-        return _USAGE
+        return error.code
     except JobsFailed as error:
         print(f"distill-lab: {error}", file=sys.stderr)
         return 1

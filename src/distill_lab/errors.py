@@ -7,7 +7,9 @@ from difflib import get_close_matches
 
 
 class UsageError(ValueError):
-    """A wrong key, value or file; the message names it and the remedy. Exit code 2."""
+    """A wrong key, value or file; the message names it and the remedy."""
+
+    code = 2  # the exit code
 
 
 class ConfigError(UsageError):
@@ -28,6 +30,12 @@ class ModelError(UsageError):
 
 class DiskError(UsageError):
     """A disk that is full, or a folder that may not be written to."""
+
+
+class FolderInUse(UsageError):
+    """A run's folder in which another process works."""
+
+    code = 75  # `sysexits.h` means "try again" by it
 
 
 class JobsFailed(Exception):

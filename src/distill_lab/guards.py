@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -10,12 +12,19 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from distill_lab.errors import ConfigError, ModelError
 from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
 from distill_lab.new_models import longest_input
+from distill_lab.objectives import Objective
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Needs, Wanted
 
 log = logging.getLogger(__name__)
 _PROBE = "Café ÉCOLE, don't\tstop -- 1,000.5 naïve ﬁne!"
+_PROBES = (
+    (_PROBE,),
+    (_PROBE, "a second text"),
+    ("中文 漢字 かな 한국어 русский",),
+    (" two  spaces \n",),
+)
 
 
 def check_fits(config: PretrainedConfig, data: Data, key: str, name: str) -> None:
@@ -105,11 +114,30 @@ def check_same_tokenizer(
         )
     if tokenizer_fingerprint(teacher) == tokenizer_fingerprint(other):
         return
-    if teacher(_PROBE)["input_ids"] != other(_PROBE)["input_ids"]:
+    if any(teacher(*probe)["input_ids"] != other(*probe)["input_ids"] for probe in _PROBES):
         raise ModelError(
             f"{where}: its tokeniser has the teacher's vocabulary but cuts text otherwise"
-            f" (case or accents); {remedy}"
+            f" (case, accents, or what stands between texts); {remedy}"
         )
+
+
+def check_schedules(callbacks: Mapping[str, Any], objective: Objective) -> None:
+    """Refuse a schedule of what the objective does not have.
+
+    Args:
+        callbacks: Configurations by name.
+        objective: Prepared.
+
+    Raises:
+        ConfigError: If T or λ is to change and would not.
+    """
+    for name in ("temperature", "lam"):
+        chosen = callbacks.get("distillation", {}).get(f"{name}_schedule", "constant")
+        if chosen != "constant" and name not in objective.scheduled:
+            raise ConfigError(
+                f"callbacks.distillation.{name}_schedule={chosen}:"
+                f" {type(objective).__name__} has no {name} to change here; leave it constant"
+            )
 
 
 def check_alignment(needs: Needs, data: Data) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from distill_lab.config import (
     schema,
 )
 from distill_lab.disk import refusal
-from distill_lab.errors import ConfigError, JobsFailed, UsageError, did_you_mean
+from distill_lab.errors import ConfigError, FolderInUse, JobsFailed, UsageError, did_you_mean
 from distill_lab.job import Recorded, run_job
 from distill_lab.launch.folder_lock import FolderTaken, is_further_rank
 from distill_lab.launch.jobs import without_launching
@@ -36,8 +37,9 @@ from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
 _MULTIRUN = ("-m", "--multirun")
-# More trials, or more of them at a time, do not make another study.
-_HOW_MUCH = re.compile(r"[+~]*hydra\.(launcher\.|sweeper\.n_)")
+# Where jobs run, more trials, or more of them at a time, do not make another study.
+_HOW_MUCH = re.compile(r"[+~]*hydra([./]launcher[.=]|\.sweeper\.n_)")
+_DRY = re.compile(r"[+]*launch\.dry_run=(true|yes|on|1)$", re.IGNORECASE)
 _SHOW = ("--cfg", "-c", "--info", "-i")
 
 
@@ -58,6 +60,7 @@ def compose(*overrides: str) -> Config:
     Raises:
         UsageError: As `train`.
     """
+    _refuse_nothing(overrides)
     register_schema()
     with _sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base=_VERSION):
         config = plain(hydra.compose("train", overrides=list(overrides)))
@@ -93,18 +96,19 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
         raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
+    _refuse_nothing(arguments)
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
     typed = list(sys.argv)
     entry = hydra.main(version_base=_VERSION, config_path=str(conf_dir()), config_name="train")
-    sys.argv = [typed[0], *_named_sweep([*arguments, *_of_further_rank()])]
+    sys.argv = [typed[0], *_named_sweep([*_multirun_first(arguments), *_of_further_rank()])]
     try:
         with _sentences():
             entry(_job(typed, begun := list[Path](), refused := list[UsageError | JobsFailed]()))()
     except UsageError:
         raise
     except FolderTaken as taken:
-        raise UsageError(str(taken)) from None
+        raise FolderInUse(str(taken)) from None
     except (OSError, ValueError) as error:  # the latter where it is the log file
         told = refusal(error, begun[-1] if begun else None, "hydra.run.dir")
         if told is None:
@@ -115,6 +119,21 @@ def train(arguments: Sequence[str]) -> int:
     if refused:
         raise refused[0]
     return 0
+
+
+def _refuse_nothing(overrides: Sequence[str]) -> None:
+    """Refuse null as a choice, which Hydra only means for optional groups.
+
+    Raises:
+        ConfigError: If a group is null.
+    """
+    for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
+        if key in GROUPS and value == "null":
+            there = ", ".join(choices(conf_dir() / key))
+            raise ConfigError(
+                f"{key}=null: name a choice (there are {there}); what a choice holds is switched"
+                " off by its key, as in callbacks.progress=null"
+            )
 
 
 def _of_further_rank() -> list[str]:
@@ -139,9 +158,15 @@ def _named_sweep(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:first], study, *arguments[first:]]
 
 
+def _multirun_first(arguments: Sequence[str]) -> list[str]:
+    """Let `-m` stand among the overrides, which argparse wants in one piece."""
+    flags = [a for a in arguments if a in _MULTIRUN]
+    return [*flags[:1], *(a for a in arguments if a not in _MULTIRUN)]
+
+
 def _as_sweep_if_dry(arguments: Sequence[str]) -> list[str]:
     """Let a line that is only to be told about make no folder: a sweep of one job does not."""
-    dry = any(a.startswith("launch.dry_run=") for a in arguments)
+    dry = any(_DRY.match(a) for a in arguments)
     single = dry and not any(flag in arguments for flag in _MULTIRUN)
     return ["-m", *arguments] if single else list(arguments)
 
@@ -190,7 +215,12 @@ def _sentence(error: Exception) -> str:
         return f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, lists in quotes"
     if "Could not find" in first:
         group, _, choice = quoted[-2].partition("/")
-        options = choices(conf_dir() / group if group in GROUPS else experiments_dir())
+        if group == "hydra":  # its own groups lie a level lower, and their choices in the message
+            group, _, choice = quoted[-2].rpartition("/")
+            told = takewhile(lambda line: not line.startswith("Config search path"), lines[2:])
+            options = [o for o in told if o != "basic" and not o.endswith("_schema")]
+        else:
+            options = choices(conf_dir() / group if group in GROUPS else experiments_dir())
         return (
             f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}"
             f" (there are {', '.join(options) or 'none'})"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.config import Config
-from distill_lab.errors import JobsFailed, UsageError
+from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.launch.folder_lock import HELD
 from distill_lab.launch.jobs import ERROR_FILE, quoted
+from distill_lab.launch.orphans import end_with_starter
 
 
 def run_job(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
@@ -39,8 +40,12 @@ def run_job(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
     from distill_lab.run import run
 
     quiet_libraries()
+    if config.launch.dry_run:
+        raise ConfigError("launch.dry_run=true: type it on the command line, or with -m")
     if not ranks.comes_first():
         logging.getLogger().setLevel(logging.WARNING)
+    if ranks.started():
+        end_with_starter()
     if _may_be_several(config) and not ranks.started():
         parts, _ = look_at(config)
         if parts.processes > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,28 @@ def weights_fingerprint(name: str, key: str) -> str:
     Raises:
         ModelError: If there are no weights.
     """
-    folder = Path(name)
-    if not folder.is_dir():
+    folder = Path(name) if Path(name).is_dir() else _in_hub_cache(name)
+    if folder is None:
         load_classifier(name, Problem("classification", ("a", "b")), key)  # fills the hub cache
         folder = Path(str(cached_file(name, "config.json"))).parent
-    parts = [file_digest(path) for path in (folder / "config.json", *weight_files(folder, key))]
+    files = (folder / "config.json", *weight_files(folder, key))
+    found = ((path, path.stat()) for path in files)
+    parts = [_digest(path, at.st_size, at.st_mtime_ns) for path, at in found]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+@lru_cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)
+
+
+def _in_hub_cache(name: str) -> Path | None:
+    """Return the folder of the hub cache that holds a model, None if its weights are not there."""
+    try:
+        folder = Path(str(cached_file(name, "config.json"))).parent
+    except OSError:
+        return None
+    return folder if any(any(folder.glob(pattern)) for pattern in _WEIGHTS) else None
 
 
 def weight_files(folder: Path, key: str) -> list[Path]:

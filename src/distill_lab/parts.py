@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 from transformers import PretrainedConfig
 
-from distill_lab.budget import Budget, check_budget
+from distill_lab.budget import Budget, check_budget, mixed_precision
 from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
-from distill_lab.guards import check_alignment
+from distill_lab.guards import check_alignment, check_schedules
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.store import Store, digest
@@ -115,13 +115,15 @@ class Reader:
         student = parts.student.check(teacher, data)
         pl.seed_everything(config.seed, verbose=False)  # for projections
         parts.objective.prepare(Fit(parts.task.problem, student, teacher))
+        check_schedules(config.callbacks, parts.objective)
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
         problem, caching = parts.task.problem, parts.teacher.caching
         top = settled(caching, parts.objective, problem, config.callbacks)
-        signals = SignalPlan(caching, data, problem, teacher, wanted, name, top)
+        mixed = mixed_precision(config.trainer)
+        signals = SignalPlan(caching, data, problem, teacher, wanted, name, top, mixed)
         signals.check()
         return Plan(data, signals, teacher, student)
 

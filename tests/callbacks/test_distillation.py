@@ -82,6 +82,14 @@ def test_a_term_that_drowns_another_is_told_once(lab: Go, caplog: pytest.LogCapt
     assert "more than 100 times the term 'soft'" in caplog.text
 
 
+@pytest.mark.parametrize(("accumulate", "told"), [(1, 0), (2, 1)])
+def test_rows_that_are_compared_in_parts_are_told_once(
+    accumulate: int, told: int, lab: Go, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab("objective=rkd", f"trainer.accumulate_grad_batches={accumulate}", "baseline=false")
+    assert caplog.text.count("compares the rows of a batch with each other") == told
+
+
 def test_balanced_terms_are_not_warned_of(lab: Go, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         lab("objective.lam=0.5", "objective.temperature=2")

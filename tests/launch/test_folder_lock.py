@@ -45,7 +45,7 @@ def test_a_folder_that_is_taken_is_refused_and_left_as_it_is(
     lock = taken(tmp_path / "mine")
     before = content(tmp_path)
     answer = train(tmp_path, *line)
-    assert answer.returncode == 2
+    assert answer.returncode == BUSY
     assert answer.stderr == (
         "distill-lab: mine: another process works in this folder; wait for it, or name another"
         " with hydra.run.dir=\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from distill_lab.launch.processes import processors
+from distill_lab.launch.processes import Place, processors
 from tests.conftest import tiny
 from tests.waiting import until
 
@@ -100,6 +100,25 @@ def test_jobs_do_not_outlive_a_sweep_that_is_killed(
 
 
 @needs_proc
+@pytest.mark.slow
+def test_processes_of_one_job_do_not_outlive_what_started_them(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    two = ["trainer.devices=2", "trainer.strategy=ddp", "hydra.run.dir=run"]
+    command = [sys.executable, "-m", "distill_lab", "train", *tiny(finetuned, rows_file)]
+    with (tmp_path / "said").open("w") as said:
+        job = subprocess.Popen(
+            [*command, *ENDLESS, *two], cwd=tmp_path, stdout=said, stderr=said,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    until(lambda: (tmp_path / "run" / "metrics.csv").exists())
+    assert len(running(tmp_path)) >= 3
+    job.kill()
+    job.wait()
+    until(lambda: not running(tmp_path), 60)
+
+
+@needs_proc
 def test_a_job_that_is_killed_has_failed_and_the_others_go_on(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
@@ -125,7 +144,7 @@ def _writes(pid: int, file: Path) -> bool:
 STATE = """
 import sys, threading
 from concurrent.futures import ProcessPoolExecutor
-from distill_lab.launch.processes import clean_context
+from distill_lab.launch.processes import Place, clean_context
 
 def state():
     libraries = "pytorch_lightning" in sys.modules and "transformers" in sys.modules
@@ -167,3 +186,17 @@ def test_a_run_that_is_told_to_end_does_not_end_as_if_it_had_succeeded(
     finally:
         process.kill()
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("slot", "devices", "count", "own"),
+    [
+        (0, 1, 4, "0"), (3, 1, 4, "3"), (5, 1, 4, "1"), (0, 2, 4, "0,1"), (1, 2, 4, "2,3"),
+        (1, "2", 3, "2,0"), (0, 1, 1, ""), (0, 4, 4, ""), (0, "auto", 4, ""), (0, -1, 4, ""),
+        (0, None, 4, ""),
+    ],
+)  # fmt: skip
+def test_jobs_beside_each_other_have_gpus_of_their_own(
+    slot: int, devices: object, count: int, own: str
+) -> None:
+    assert Place(slot, 2, devices).gpus(count) == own

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
+from distill_lab.models import state_fingerprint
 from distill_lab.modules import Distillation
+from distill_lab.objectives.hinton import Hinton
 from distill_lab.optim import AdamW
 from distill_lab.tasks import TextTask
+from distill_lab.teachers import Live
 from distill_lab.types import Batch, Outputs, Wanted
 from tests.objectives.test_inside import batch
 from tests.objectives.test_whole import EVERY, prepared
@@ -46,6 +51,29 @@ def test_what_the_models_answer_in_bfloat16_is_compared_in_float32(
     assert {k: v.mean(rows).item() for k, v in step["terms"].items()} == {
         k: v.mean(rows).item() for k, v in expected.items()
     }
+
+
+def test_a_live_teacher_is_as_it_was_after_it_has_taught(finetuned: Path) -> None:
+    """Its weights, evaluation mode and frozen parameters; with dropout it would not repeat."""
+    load = AutoModelForSequenceClassification.from_pretrained
+    teacher = Live(lambda: load(finetuned).train(), "teacher", "", "")
+    before = state_fingerprint(teacher.model.state_dict())
+    objective = Hinton()
+    student = load(finetuned)
+    module = Distillation(student, teacher, objective, cast(TextTask, None), AdamW(lr=1e-3))
+    rows = batch()
+    rows.labels = rows.labels % 2
+    first = teacher.signals(rows, Wanted()).logits
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(3):
+        module.training_step(rows, 0)["loss"].backward()
+        optimizer.step()
+        module.train()
+    assert state_fingerprint(teacher.model.state_dict()) == before
+    assert state_fingerprint(student.state_dict()) != before
+    assert not any(part.training for part in teacher.model.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in teacher.model.parameters())
+    assert torch.equal(teacher.signals(rows, Wanted()).logits, first)
 
 
 def test_a_projection_is_trained_in_half_precision_too() -> None:

@@ -13,7 +13,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.objectives.distilbert import DistilBERT
 from distill_lab.objectives.hidden import Hidden, hidden_distance, layer_pairs
 from distill_lab.objectives.hinton import soft_loss
-from distill_lab.types import Batch, Fit, Outputs, Problem
+from distill_lab.types import Batch, Fit, Needs, Outputs, Problem
 
 
 def states(width: int = 6, seed: int = 0, layers: int = 3) -> dict[int, Tensor]:
@@ -147,6 +147,10 @@ def test_terms_of_distilbert() -> None:
 def test_distilbert_refuses_other_widths_and_no_weights() -> None:
     with pytest.raises(ConfigError, match="4 wide"):
         DistilBERT().prepare(fit(student=4))
-    DistilBERT(cosine=0.0).prepare(fit(student=4))
+    narrow = DistilBERT(cosine=0.0)
+    narrow.prepare(fit(student=4))
+    assert narrow.needs == Needs()
+    terms = narrow(Outputs(torch.randn(2, 3)), Outputs(torch.randn(2, 3)), batch())
+    assert terms.keys() == {"soft", "hard"}
     with pytest.raises(ConfigError, match="above 0"):
         DistilBERT(soft=0.0, hard=0.0, cosine=0.0)

@@ -147,7 +147,22 @@ def test_nothing_but_padding_gives_zero_with_a_gradient_path(case: Case) -> None
 
 @EVERY
 def test_half_precision_is_close(case: Case) -> None:
-    exact = case.distance(layer(0), layer(100), MASK)
-    close = case.distance(layer(0, torch.bfloat16), layer(100, torch.bfloat16), MASK)
-    assert close.dtype == torch.float32
+    """Value and gradient, also where half precision is torch's default, as in bf16-true."""
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        student = {part: value.requires_grad_() for part, value in layer(0, dtype).items()}
+        teacher = layer(100, dtype)
+        torch.set_default_dtype(dtype)
+        try:
+            value = case.distance(student, teacher, MASK)
+            assert value.dtype == torch.float32
+            value.backward()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found[dtype] = value.detach(), [student[part].grad for part in case.parts]
+    (exact, gradients), (close, halves) = found.values()
     torch.testing.assert_close(close, exact, rtol=0.05, atol=0.05)
+    for gradient, half in zip(gradients, halves, strict=True):
+        assert gradient is not None and half is not None and half.dtype == torch.bfloat16
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(half.float(), gradient, rtol=0.05, atol=0.05 * scale)

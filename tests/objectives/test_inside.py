@@ -139,13 +139,28 @@ def test_padding_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in EXPECTED if n not in ("distilbert", "pkd")])
 def test_a_regression_can_be_taught(name: str) -> None:
-    EXPECTED[name][0].prepare(fit(problem=NUMBERS))
+    """Beside labels that are numbers."""
+    objective = EXPECTED[name][0]
+    student, teacher = (stack("bert", num_labels=1, num_hidden_layers=n) for n in (2, 4))
+    objective.prepare(Fit(NUMBERS, student.config, teacher.config))
+    rows = batch()
+    rows.labels = torch.tensor([0.5, -1.0, 2.0])
+    terms = objective(*both(objective, student, teacher, rows), rows)
+    torch.stack([term.part(rows) for term in terms.values()]).sum().backward()
+    assert all(torch.isfinite(term.total) for term in terms.values())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
 
 
 @pytest.mark.parametrize("name", ["distilbert", "pkd"])
 def test_a_regression_has_no_probabilities(name: str) -> None:
     with pytest.raises(ConfigError, match="regression"):
         EXPECTED[name][0].prepare(fit(problem=NUMBERS))
+
+
+@pytest.mark.parametrize("name", ["attention", "tinybert"])
+def test_a_student_that_would_meet_the_embeddings_attention_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="the teacher's embeddings, which have no attention"):
+        EXPECTED[name][0].prepare(fit(bert(4), bert(2)))
 
 
 @pytest.mark.parametrize("name", ["attention", "minilm", "tinybert"])

@@ -143,10 +143,17 @@ def test_no_gradient_reaches_the_teacher(case: Case) -> None:
 @EVERY
 def test_half_precision_is_close(case: Case) -> None:
     student, teacher, labels = draw()
+    half = student.bfloat16().requires_grad_()
+    student.requires_grad_()
     exact = soft_part(case, student, teacher, labels)
-    close = soft_part(case, student.bfloat16(), teacher.bfloat16(), labels)
+    close = soft_part(case, half, teacher.bfloat16(), labels)
     assert close.dtype == torch.float32
     torch.testing.assert_close(close, exact, rtol=0.03, atol=0.03)
+    exact.backward()
+    close.backward()
+    assert student.grad is not None and half.grad is not None
+    scale = float(student.grad.abs().max())
+    torch.testing.assert_close(half.grad.float(), student.grad, rtol=0.05, atol=0.05 * scale)
 
 
 @EVERY

@@ -91,6 +91,13 @@ def _heads(matrix: Tensor) -> Tensor:
     return matrix.reshape(4, 4, 16)[HEADS][..., WIDTHS].reshape(8, 8)
 
 
+def test_a_width_that_leaves_no_place_for_the_projection_is_refused() -> None:
+    teacher = stack("electra", embedding_size=8, num_attention_heads=4)
+    with pytest.raises(ConfigError, match="the teacher's embeddings are as wide"):
+        narrowed(teacher.config, 8, None)
+    assert narrowed(teacher.config, 12, None).embedding_size == 8
+
+
 def test_heads_are_cut_from_separate_matrices() -> None:
     model = wide("bert")
     ours, theirs = (m.bert.encoder.layer[1].attention for m in (narrow(model, 8, None), model))

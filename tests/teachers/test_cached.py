@@ -20,7 +20,7 @@ from distill_lab.tasks.batching import scoring_batches, training_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers import Live
 from distill_lab.teachers.signal_files import SignalFiles, SignalWriter
-from distill_lab.types import Wanted
+from distill_lab.types import Batch, Outputs, Wanted
 from tests.stacks import SIZES, stack
 
 Go = Callable[..., Result]
@@ -155,6 +155,25 @@ def test_with_full_store_the_network_is_never_loaded(
     second = lab(*line, "objective.temperature=2", out="second")
     assert second.parameters("teacher") == first.parameters("teacher")
     assert second.metrics["teacher"] == first.metrics["teacher"]
+
+
+def test_kept_signals_are_computed_in_the_precision_of_the_training(
+    lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = Live.signals
+
+    def spied(self: Live, batch: Batch, wanted: Wanted) -> Outputs:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return real(self, batch, wanted)
+
+    monkeypatch.setattr(Live, "signals", spied)
+    line = ["teacher.cache=on", "trainer.max_steps=1", "baseline=false"]
+    for precision, mixed in (("32-true", False), ("bf16-mixed", True)):
+        lab(*line, f"trainer.precision={precision}", out=precision)
+        assert set(seen) == {mixed}
+        seen.clear()
+    assert len(list((tmp_path / "store" / "signals").glob("*/entry.json"))) == 2
 
 
 def test_a_short_training_keeps_nothing_unless_asked(lab: Go, tmp_path: Path) -> None:

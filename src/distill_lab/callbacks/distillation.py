@@ -79,6 +79,8 @@ class DistillationLoss(pl.Callback):
         """Log the terms, at the steps at which the trainer logs."""
         if not isinstance(pl_module, Distillation):
             return
+        if batch_idx == 0 and trainer.current_epoch == 0:
+            self._warn_of_division(outputs["terms"], batch)
         step = trainer.global_step
         due = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         if not due or step == self._logged:
@@ -96,6 +98,16 @@ class DistillationLoss(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step - 1)
         self._warn(terms, batch)
+
+    def _warn_of_division(self, terms: dict[str, Term], batch: Batch) -> None:
+        """Say that an objective which compares rows sees those of one batch alone."""
+        relational = [name for name, term in terms.items() if term.unit in ("batch", "row_pairs")]
+        if relational and batch.per_step:
+            log.warning(
+                "the term '%s' compares the rows of a batch with each other: with gradient"
+                " accumulation or several processes it sees a part of the step's rows at a time,"
+                " and is not what it would be on all of them", relational[0],
+            )  # fmt: skip
 
     def _warn(self, terms: dict[str, Term], batch: Batch) -> None:
         parts = {

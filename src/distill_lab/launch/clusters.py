@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from distill_lab.launch.commands import given, library, run_command
 from distill_lab.launch.executor import Begun
 from distill_lab.launch.jobs import Job
 
+log = logging.getLogger(__name__)
 _NO_RESULT = 1
 
 
@@ -29,10 +31,16 @@ class Ray:
 
     @property
     def at_once(self) -> int:
-        """How many jobs the cluster has room for now."""
+        """How many jobs the cluster has room for now; at least 1, for it may grow."""
         self._connect()
-        room = self.ray.cluster_resources()
-        return max(1, min(int(room.get(k, 0) // n) for k, n in self.takes.items() if n > 0))
+        has = self.ray.cluster_resources()
+        rooms = {k: int(has.get(k, 0) // n) for k, n in self.takes.items() if n > 0}
+        for kind in (kind for kind, room in rooms.items() if room == 0):
+            log.warning(
+                "hydra.launcher.num_%ss=%g: the cluster has %g %s now; jobs wait until it has more",
+                kind.lower(), self.takes[kind], has.get(kind, 0), kind,
+            )  # fmt: skip
+        return max(1, min(rooms.values(), default=int(has.get("CPU", 1))))
 
     def _connect(self) -> None:
         try:
@@ -76,11 +84,11 @@ class Ray:
 
 
 class Joblib:
-    """Tasks of joblib: its own processes, or a backend that a cluster's library has registered.
+    """Tasks of joblib, on this machine.
 
     Args:
         n_jobs: How many at a time.
-        backend: Such as "loky", "dask" or "ray".
+        backend: "loky", "threading" or "sequential".
     """
 
     def __init__(self, n_jobs: int, backend: str) -> None:
@@ -104,7 +112,7 @@ class Joblib:
             )  # fmt: skip
         except ValueError as error:
             raise ConfigError(
-                f"hydra.launcher.backend={self.backend}: joblib has no such"
+                f"hydra.launcher.backend={self.backend}: joblib says: {str(error).splitlines()[0]}"
             ) from error
         for number, code in parallel(tasks()):
             yield by_number[number], code

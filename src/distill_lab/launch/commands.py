@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.errors import ConfigError
-from distill_lab.launch.folder_lock import BUSY, busy
+from distill_lab.launch.folder_lock import settled
 from distill_lab.launch.jobs import CONSOLE_FILE, Job
 
 
@@ -23,6 +23,7 @@ def run_command(
     arguments: Sequence[str],
     folder: str,
     output: str,
+    since: float,
     environment: Mapping[str, str] | None = None,
     look: bool = True,
 ) -> int:
@@ -32,6 +33,7 @@ def run_command(
         arguments: What follows `distill-lab train`.
         folder: The working folder.
         output: File of the job's folder that takes what would go to the terminal.
+        since: When the job was not done yet, in seconds of `time.time`.
         environment: Variables that are added.
         look: Whether another process may work in the job's folder; False where it is one that
             trains together with this one.
@@ -41,8 +43,9 @@ def run_command(
         job's folder.
     """
     place = Path(folder, output)
-    if look and busy(place.parent):
-        return BUSY
+    settled_by = settled(place.parent, since) if look else None
+    if settled_by is not None:
+        return settled_by
     place.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "distill_lab", "train", *arguments]
     with place.open("w", encoding="utf-8") as file:
@@ -52,9 +55,9 @@ def run_command(
         ).returncode  # fmt: skip
 
 
-def given(job: Job) -> tuple[list[str], str, str]:
+def given(job: Job) -> tuple[list[str], str, str, float]:
     """Return what `run_command` takes for a job of this working folder."""
-    return job.arguments, os.getcwd(), str(job.folder / CONSOLE_FILE)
+    return job.arguments, os.getcwd(), str(job.folder / CONSOLE_FILE), job.since
 
 
 def library(name: str, launcher: str) -> Any:

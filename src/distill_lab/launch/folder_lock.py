@@ -15,7 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-BUSY = 75  # exit code of a job that found its folder taken; `sysexits.h` means "try again" by it
+from distill_lab.errors import FolderInUse
+from distill_lab.launch.jobs import RESULT_FILE
+
+BUSY = FolderInUse.code  # exit code of a job that found its folder taken
 HELD = "~hydra.callbacks.folder_lock"  # typed for processes whose starter holds the lock
 _LOCK_FILE = ".lock"
 
@@ -69,6 +72,19 @@ def busy(folder: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def settled(folder: Path, since: float) -> int | None:
+    """Return the exit code of a job that need not begin: it is done, or is being done; else None.
+
+    Args:
+        folder: The job's.
+        since: When it was not done yet, in seconds of `time.time`.
+    """
+    if busy(folder):
+        return BUSY
+    result = folder / RESULT_FILE
+    return 0 if result.is_file() and result.stat().st_mtime > since else None
 
 
 def sentence(folder: Path) -> str:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig
 
+from distill_lab.config import Config
 from distill_lab.store import digest
 
-ERROR_FILE = "error.txt"
+ERROR_FILE, RESULT_FILE = "error.txt", "result.json"
 SUBDIR = "hydra.sweep.subdir"
 CONSOLE_FILE = "console.log"
 _LONGEST_NAME = 120
+LATE = 15.0  # seconds that a result may take to be seen on a shared disk
+_TYPED = Path(".hydra", "overrides.yaml")
+_NOT_COMPUTED = ("study", "store_dir", "logger", "launch")
 _ABOUT_LAUNCHING = "launch."  # what is typed about launching does not make another job
 
 
@@ -31,6 +37,7 @@ class Job:
         folder: Where it runs.
         flags: Flags of the command line that it needs, such as a folder of configuration.
         config: As composed.
+        since: When it was found to be unfinished, in seconds of `time.time`.
     """
 
     number: int
@@ -39,6 +46,7 @@ class Job:
     folder: Path
     flags: tuple[str, ...]
     config: DictConfig
+    since: float = 0.0
 
     @property
     def title(self) -> str:
@@ -54,8 +62,19 @@ class Job:
     @property
     def finished(self) -> bool:
         """Whether its folder holds the result of the same overrides."""
-        result = self.folder / "result.json"
+        result = self.folder / RESULT_FILE
         return result.is_file() and _typed(self.folder) == sorted(own(self.overrides))
+
+    def changed(self, config: Config) -> list[str]:
+        """Return the settings that its result was made with and that have other values now.
+
+        Those that only one of the two has are of another version of the program.
+
+        Args:
+            config: Its configuration, resolved.
+        """
+        before, now = (_leaves(side) for side in (self.result()["config"], asdict(config)))
+        return sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
 
     def score(self) -> float | None:
         """Return the main metric of its student on the evaluation split; None if it was pruned."""
@@ -65,8 +84,25 @@ class Job:
 
     def result(self) -> dict[str, Any]:
         """Return what its `result.json` holds."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text("utf-8"))
+        content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text("utf-8"))
         return content
+
+    def left_result(self) -> bool:
+        """Whether it has a result, which may take a while to be seen on a shared disk."""
+        until = time.monotonic() + LATE
+        while not (self.folder / RESULT_FILE).is_file():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def last_words(self) -> str:
+        """Return what it told last of why it could not begin; empty where nothing is kept."""
+        file = self.folder / CONSOLE_FILE
+        own = file.is_file() and file.stat().st_mtime >= self.since
+        lines = file.read_text("utf-8", "replace").splitlines() if own else []
+        told = [line for line in lines if line.startswith("distill-lab: ")]
+        return told[-1].removeprefix("distill-lab: ") if told else ""
 
     def failed(self, reason: str) -> None:
         """Keep why it ended, unless it has told by itself."""
@@ -78,6 +114,34 @@ class Job:
     def reason(self) -> str:
         """Return the last line of its `error.txt`: a sentence, or the error of a traceback."""
         return last_error(self.folder) or "it left no error"
+
+
+class Places:
+    """Which folder of a sweep belongs to which job, whatever the line that it was typed in.
+
+    Args:
+        sweep_dir: Folder of the sweep.
+    """
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self.sweep_dir = sweep_dir
+        found = ((_typed(file.parent.parent), file) for file in sweep_dir.glob(f"*/{_TYPED}"))
+        self._folders = {tuple(typed or []): file.parent.parent for typed, file in found}
+
+    def of(self, names: Sequence[str], overrides: Sequence[str]) -> Path:
+        """Return a job's folder: where it has been run, or one that no other job has.
+
+        Args:
+            names: The overrides in which the line's jobs differ.
+            overrides: All of the job's overrides.
+        """
+        key = tuple(sorted(overrides))
+        if key not in self._folders:
+            folder = self.sweep_dir / job_name(names)
+            if folder in self._folders.values():
+                folder = _told_apart(folder, overrides)
+            self._folders[key] = folder
+        return self._folders[key]
 
 
 def last_error(folder: Path) -> str:
@@ -130,17 +194,32 @@ def job_folder(sweep_dir: Path, names: Sequence[str], overrides: Sequence[str]) 
     before = _typed(folder)
     if before is None or before == sorted(overrides):
         return folder
+    return _told_apart(folder, overrides)
+
+
+def _told_apart(folder: Path, overrides: Sequence[str]) -> Path:
     return folder.with_name(f"{folder.name}-{digest(sorted(overrides))[:8]}")
 
 
 def _typed(folder: Path) -> list[str] | None:
     """Return what was typed for a folder's job, None if it has none."""
-    file = folder / ".hydra" / "overrides.yaml"
+    file = folder / _TYPED
     if not file.is_file():
         return None
-    # As typed: an interpolation means nothing here.
-    typed = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a sweep may have thousands
+    typed = yaml.load(file.read_bytes(), Loader=loader)
     return sorted(map(str, typed or []))
+
+
+def _leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """Return what a configuration says of the computation, by dotted key."""
+    if not isinstance(node, Mapping):
+        return {path: list(node) if isinstance(node, tuple) else node}
+    found: dict[str, Any] = {}
+    for key, child in node.items():
+        if path or key not in _NOT_COMPUTED:
+            found |= _leaves(child, f"{path}.{key}" if path else str(key))
+    return found
 
 
 def quoted(value: Path | str) -> str:

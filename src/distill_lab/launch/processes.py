@@ -11,19 +11,44 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from distill_lab.launch.executor import Begun
-from distill_lab.launch.folder_lock import BUSY, busy
+from distill_lab.launch.folder_lock import settled
 from distill_lab.launch.jobs import CONSOLE_FILE, Job
+from distill_lab.launch.orphans import end_with_sweep
 
 _PRELOADED = ["distill_lab.run", "distill_lab.hydra_entry", "distill_lab.results.show"]
 _Context = ForkServerContext | SpawnContext
+
+
+@dataclass(frozen=True)
+class Place:
+    """A job among those that run at a time.
+
+    Attributes:
+        slot: Its number, from 0.
+        of: How many there are.
+        devices: Its `trainer.devices`.
+    """
+
+    slot: int
+    of: int
+    devices: object
+
+    def gpus(self, count: int) -> str:
+        """Return those of so many GPUs that are its own; empty where it may have all."""
+        own = int(str(self.devices)) if str(self.devices).isdigit() else 0
+        if not 0 < own < count:
+            return ""
+        return ",".join(str((self.slot * own + i) % count) for i in range(own))
 
 
 class Processes:
@@ -49,15 +74,15 @@ class Processes:
         Raises:
             KeyboardInterrupt: After the jobs that run have been interrupted and have ended.
         """
-        context, waiting = clean_context(), list(jobs)
-        free, running = set(range(self.at_once)), dict[int, tuple[Job, BaseProcess, int]]()
+        context, waiting, at_once = clean_context(), list(jobs), min(self.at_once, len(jobs))
+        free, running = set(range(at_once)), dict[int, tuple[Job, BaseProcess, int]]()
         try:
             while waiting or running:
                 while waiting and free:
                     job, slot = waiting.pop(0), min(free)
                     free.remove(slot)
                     begun(job)
-                    process = self._start(context, job, slot)
+                    process = self._start(context, job, slot, at_once)
                     running[process.sentinel] = (job, process, slot)
                 for sentinel in wait(list(running)):
                     assert isinstance(sentinel, int)
@@ -68,11 +93,12 @@ class Processes:
         finally:
             _stop([process for _, process, _ in running.values()])
 
-    def _start(self, context: _Context, job: Job, slot: int) -> BaseProcess:
-        together = self.at_once > 1
-        output = job.folder / CONSOLE_FILE if together else None
-        place = (slot, self.at_once) if together else None
-        process = context.Process(target=run_job, args=(job.arguments, job.folder, output, place))
+    def _start(self, context: _Context, job: Job, slot: int, at_once: int) -> BaseProcess:
+        output = job.folder / CONSOLE_FILE if at_once > 1 else None
+        devices = OmegaConf.select(job.config, "trainer.devices")
+        place = Place(slot, at_once, devices) if at_once > 1 else None
+        given = (job.arguments, job.folder, job.since, output, place)
+        process = context.Process(target=run_job, args=given)
         process.start()
         return process
 
@@ -103,44 +129,33 @@ def _stop(processes: list[BaseProcess]) -> None:
 
 
 def run_job(
-    arguments: list[str], folder: Path, output: Path | None, place: tuple[int, int] | None
+    arguments: list[str], folder: Path, since: float, output: Path | None, place: Place | None
 ) -> None:
     """Be one job: what a new process does.
 
     Args:
         arguments: What follows `distill-lab train`.
-        folder: Where it runs, unless another process works there.
+        folder: Where it runs, unless another process works there or has done it.
+        since: When it was not done yet.
         output: File that takes what would go to the terminal.
-        place: Which of how many at a time it is; None where it is alone.
+        place: Its place among those that run at a time; None where it is alone.
     """
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the sweep alone, which tells its jobs once
     # Forked from a process that is deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _end_with_parent()
-    if busy(folder):
-        sys.exit(BUSY)
+    end_with_sweep()
+    settled_by = settled(folder, since)
+    if settled_by is not None:
+        sys.exit(settled_by)
     if output is not None:
         _write_to(output)
     if place is not None:
-        _share(*place)
+        _share(place)
     from distill_lab.cli import main
 
     sys.argv = ["distill-lab", "train", *arguments]
     main()
-
-
-def _end_with_parent() -> None:
-    """Interrupt this process when that of the sweep has died without a word."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_to(path: Path) -> None:
@@ -152,14 +167,12 @@ def _write_to(path: Path) -> None:
     os.close(file)
 
 
-def _share(slot: int, n_jobs: int) -> None:
-    """Take this job's part of the processor's threads, and one of the GPUs in turn."""
+def _share(place: Place) -> None:
+    """Take this job's part of the processor's threads, and as many GPUs as it uses, in turn."""
     import torch
 
-    threads = max(1, processors() // n_jobs)
     if "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # for ranks that it starts
-        torch.set_num_threads(threads)
-    gpus = torch.cuda.device_count()  # does not touch them
-    if gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+        torch.set_num_threads(max(1, processors() // place.of))
+    gpus = place.gpus(torch.cuda.device_count())  # does not touch them
+    if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus

@@ -26,7 +26,7 @@ class ProcessFailed(Exception):
     """One of several processes of a job failed; Slurm ends the others for it."""
 
 
-def run_task(arguments: Sequence[str], folder: str, output: str) -> int:
+def run_task(arguments: Sequence[str], folder: str, output: str, since: float) -> int:
     """Be one of a Slurm job's processes; arguments and result as for `run_command`.
 
     Raises:
@@ -34,11 +34,12 @@ def run_task(arguments: Sequence[str], folder: str, output: str) -> int:
     """
     if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
         # By this name Lightning leaves Slurm alone, so that a job may start processes by itself.
-        return run_command(arguments, folder, output, environment={"SLURM_JOB_NAME": "bash"})
+        alone = {"SLURM_JOB_NAME": "bash"}
+        return run_command(arguments, folder, output, since, environment=alone)
     rank = int(os.environ["SLURM_PROCID"])
     place = Path(output)
     own = place.with_name(f"{place.stem}.{rank}{place.suffix}") if rank else place
-    code = run_command(arguments, folder, str(own), look=rank == 0)
+    code = run_command(arguments, folder, str(own), since, look=rank == 0)
     if code:
         raise ProcessFailed(f"exit code {code}")
     return code
@@ -75,10 +76,13 @@ class Slurm:
         self._check(jobs)
         executor = self._executor(jobs[0].folder.parent)
         waiting = self._earlier(jobs)
-        waiting |= self._submit(executor, [job for job in jobs if job.number not in waiting])
+        left = [job for job in jobs if job.number not in waiting]
         told = set[int]()
         try:
-            while waiting:
+            while waiting or left:
+                room = max(self.at_once - len(waiting), 0) if self.cluster == "local" else len(left)
+                waiting |= self._submit(executor, left[:room])
+                del left[:room]
                 for number, (job, submitted) in list(waiting.items()):
                     ended = submitted.ended()
                     if number not in told and (ended is not None or submitted.runs()):

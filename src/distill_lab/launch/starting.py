@@ -8,11 +8,10 @@ import sys
 import uuid
 from collections.abc import Sequence
 
+import torch
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-from distill_lab.launch.processes import processors
 
 
 def start_together(processes: int, arguments: Sequence[str]) -> int:
@@ -31,7 +30,8 @@ def start_together(processes: int, arguments: Sequence[str]) -> int:
         KeyboardInterrupt: If it was interrupted; they have ended.
     """
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # errors are told by ours
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // processes)))
+    threads = max(1, torch.get_num_threads() // processes)  # of this job's share
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -6,10 +6,10 @@ import re
 import time
 from typing import Any
 
+from distill_lab.launch.jobs import LATE
 from distill_lab.launch.slurm_queue import Queue, State
 
 Ended = tuple[int, str | None]  # exit code, and why if that is known
-_LATE = 15.0  # seconds that a result may take to be seen on a shared disk
 _FAILED = 1
 _CODE = re.compile(r"ProcessFailed: exit code (-?\d+)")
 _RAISED = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")  # last line of a traceback
@@ -67,7 +67,7 @@ class InQueue:
             return None
         if state.name in ("COMPLETED", "FAILED", "GONE") and len(answers) < len(tasks):
             self._late_from = self._late_from or time.monotonic()
-            if bad is None and time.monotonic() < self._late_from + _LATE:
+            if bad is None and time.monotonic() < self._late_from + LATE:
                 return None
         code, why = bad or (_FAILED, None)
         if state.name in ("COMPLETED", "FAILED") and bad is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from distill_lab.config import Config, plain
+from distill_lab.config import Config, conf_dir, plain
 from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
@@ -22,9 +24,10 @@ from distill_lab.launch.folder_lock import BUSY
 from distill_lab.launch.forecast import Foreseen, foresee
 from distill_lab.launch.jobs import (
     ERROR_FILE,
+    RESULT_FILE,
     Job,
+    Places,
     given_folder,
-    job_folder,
     own,
     varying,
     without_launching,
@@ -33,6 +36,8 @@ from distill_lab.launch.progress import Progress, failures
 from distill_lab.results.show import console
 
 log = logging.getLogger(__name__)
+# Of Hydra's keys those that say where and how the jobs of a line run, not what one of them is.
+_OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|run|mode)\b")
 
 
 class Sweep:
@@ -56,8 +61,9 @@ class Sweep:
             ConfigError: Before the first one, if any cannot run as it is.
             JobsFailed: At the end, if any failed.
         """
-        jobs = self._jobs([without_launching(overrides) for overrides in job_overrides])
-        todo = [job for job in jobs if not job.finished]
+        lines = [tuple(without_launching(overrides)) for overrides in job_overrides]
+        jobs = self._jobs(list(dict.fromkeys(lines)))  # one that is there twice runs once
+        todo = [job for job in jobs if not _done(job)]
         dry = self.config.launch.dry_run
         foreseen = self._look_at(todo, pieces=dry)
         if dry:
@@ -72,7 +78,8 @@ class Sweep:
                 f"{len(failed)} of {len(jobs)} jobs failed; each has its {ERROR_FILE} in"
                 f" {failed[0][0].folder.parent}, and the same line tries them again"
             )
-        return [_returned(job) for job in jobs]
+        by_line = {job.overrides: job for job in jobs}
+        return [_returned(by_line[line]) for line in lines]
 
     def _leave_no_trace(self) -> None:
         """Remove what Hydra has written of a sweep that was only told about."""
@@ -84,15 +91,17 @@ class Sweep:
         """Run jobs; return why they failed, by number, of those that did."""
         if len(jobs) < of:
             log.info("%d of %d jobs are finished already", of - len(jobs), of)
+        if not jobs:
+            return {}
         for job in jobs:
             (job.folder / ERROR_FILE).unlink(missing_ok=True)
         ended = dict[int, str | None]()
         try:
-            with Progress(jobs, of, self.executor.at_once) as progress:
+            with Progress(jobs, of, min(self.executor.at_once, len(jobs))) as progress:
                 for job, code in self.executor.run(jobs, progress.begun):
                     if code == 130:
                         raise KeyboardInterrupt
-                    ended[job.number] = _reason(job, code) if code else None
+                    ended[job.number] = _reason(job, code)
                     progress.over(job, ended[job.number])
         except KeyboardInterrupt:
             done = of - len(jobs) + sum(reason is None for reason in ended.values())
@@ -100,18 +109,18 @@ class Sweep:
             raise
         return {number: reason for number, reason in ended.items() if reason is not None}
 
-    def _jobs(self, job_overrides: list[list[str]]) -> list[Job]:
+    def _jobs(self, job_overrides: list[tuple[str, ...]]) -> list[Job]:
         """Compose all jobs."""
-        folder = Path(str(self.config.hydra.sweep.dir))
-        differ, flags = varying(job_overrides), self._flags()
+        places = Places(Path(str(self.config.hydra.sweep.dir)))
+        differ, flags, since = varying(job_overrides), self._flags(), time.time()
         jobs = list[Job]()
         for number, overrides in enumerate(job_overrides, 1):
-            config = self.loader.load_sweep_config(self.config, overrides)
+            config = self.loader.load_sweep_config(self.config, list(overrides))
             given, typed = given_folder(overrides, config), own(overrides)
             names = [o for o in typed if o in differ or len(job_overrides) == 1]
             names = [given.name] if given else names
-            place = given or job_folder(folder, names or typed, typed)
-            jobs.append(Job(number, tuple(overrides), tuple(names), place, flags, config))
+            place = given or places.of(names or typed, typed)
+            jobs.append(Job(number, overrides, tuple(names), place, flags, config, since))
         return jobs
 
     def _look_at(self, jobs: list[Job], pieces: bool) -> dict[int, Foreseen]:
@@ -136,9 +145,30 @@ class Sweep:
         return foreseen
 
     def _flags(self) -> tuple[str, ...]:
-        """Return the flags that name a user's own configuration folder."""
-        sources: Any = self.config.hydra.runtime.config_sources
-        return tuple(f"--config-dir={s.path}" for s in sources if s.provider == "command-line")
+        """Return what a job needs to compose as the sweep did: flags, and Hydra's own keys."""
+        hydra: Any = self.config.hydra
+        sources = hydra.runtime.config_sources
+        flags = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
+        main = next(Path(s.path) for s in sources if s.provider == "main")
+        if main != conf_dir():
+            flags.append(f"--config-path={main}")
+        if hydra.job.config_name != "train":
+            flags.append(f"--config-name={hydra.job.config_name}")
+        return (*flags, *(o for o in hydra.overrides.hydra if not _OF_THE_SWEEP.match(o)))
+
+
+def _done(job: Job) -> bool:
+    """Whether a job has been run as it would be now."""
+    if not job.finished:
+        return False
+    try:
+        changed = job.changed(_plain(job))
+    except UsageError:  # told with the faults of all jobs
+        return False
+    if changed:
+        told = f"{', '.join(changed[:3])}{', ...' if len(changed) > 3 else ''}"
+        log.info("job %d has other values of %s than its result: run again", job.number, told)
+    return not changed
 
 
 def _plain(job: Job) -> Config:
@@ -170,15 +200,22 @@ def _returned(job: Job) -> JobReturn:
     return returned
 
 
-def _reason(job: Job, code: int) -> str:
+def _reason(job: Job, code: int) -> str | None:
     """Return why a job failed, which its folder keeps unless another process works there."""
     if code == BUSY:
         return "another process works in its folder"
-    job.failed(_why(code))
+    if code == 0 and job.left_result():
+        return None
+    job.failed(_why(job, code))
     return job.reason()
 
 
-def _why(code: int) -> str:
+def _why(job: Job, code: int) -> str:
+    if code == 0:
+        return f"it ended without a {RESULT_FILE}"
+    told = job.last_words()
+    if told:
+        return told
     if code == -signal.SIGKILL:
         return "killed; where the memory was full, a smaller hydra.launcher.n_jobs helps"
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -105,7 +105,14 @@ def attention_pairs(
     """
     pairs = layer_pairs(student, teacher, layers)
     if isinstance(layers, str):
-        return [(s, t) for s, t in pairs if s > 0]
+        pairs = [(s, t) for s, t in pairs if s > 0]
+        if any(t < 1 for _, t in pairs):
+            raise ConfigError(
+                f"objective.layers={layers}: of a student with {student} layers and a teacher with"
+                f" {teacher}, the first layers would meet the teacher's embeddings, which have no"
+                " attention; take a shallower student, or pairs [student, teacher]"
+            )
+        return pairs
     if any(s < 1 or t < 1 for s, t in pairs):
         raise ConfigError(f"objective.layers={layers}: the embeddings (0) have no attention")
     return pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
@@ -87,6 +88,12 @@ def check_lam(value: float, key: str = "objective.lam") -> None:
             f"{key}={value}: lam weighs the soft loss against the hard loss, from 0 (labels"
             " only) to 1 (teacher only)"
         )
+
+
+def check_weight(value: float, key: str) -> None:
+    """Refuse a weight that is negative or not finite."""
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{key}={value}: a weight, 0 or more")
 
 
 def needs_classes(fit: Fit, least: int, name: str, reason: str) -> None:

@@ -105,7 +105,7 @@ def _sums(
         outer: Weights of the results, for their gradient.
     """
     gradients: list[Tensor | None] = [None] * len(tensors)
-    total = torch.zeros((), device=tensors[0].device)
+    total = torch.zeros((), dtype=torch.float32, device=tensors[0].device)
     for cut in cuts:
         pieces = [x[cut].detach() for x in tensors]
         leaves = {i: piece.requires_grad_() for i, piece in enumerate(pieces) if needed[i]}

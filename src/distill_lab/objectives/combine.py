@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -84,7 +85,7 @@ def check_weights(
     """Refuse weights that do not belong to the parts.
 
     Raises:
-        ConfigError: If names differ, or a weight is negative or not one or two numbers.
+        ConfigError: If names differ, or a weight is negative or neither one number nor two.
     """
     if not parts or set(parts) != set(weights):
         raise ConfigError(
@@ -92,8 +93,8 @@ def check_weights(
             f" {', '.join(sorted(parts)) or 'none'}; every part needs a weight"
         )
     for name, weight in weights.items():
-        numbers = [weight] if isinstance(weight, (int, float)) else list(weight)
-        if len(numbers) not in (1, 2) or min(numbers) < 0:
+        numbers = [weight, weight] if isinstance(weight, (int, float)) else list(weight)
+        if len(numbers) != 2 or not all(0 <= number < math.inf for number in numbers):
             raise ConfigError(
                 f"objective.weights.{name}={weight}: a number, or [first, last], 0 or more"
             )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.base import Objective, check_weight, needs_classes
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
@@ -30,10 +30,11 @@ def relations(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Ten
         Of the classes of each row, summed over the rows; of the rows of each class, mean over the
         classes; scalars in float32.
     """
+    teacher = teacher.detach()
 
     def soft(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return the probabilities of some rows."""
-        q, p = (F.softmax(side.float() / temperature, dim=-1) for side in (s, t.detach()))
+        q, p = (F.softmax(side.float() / temperature, dim=-1) for side in (s, t))
         return q, p
 
     @by_rows
@@ -78,19 +79,25 @@ class DIST(Objective):
 
     Huang et al. 2022 (arXiv 2205.10536): `inter` correlates the classes of each row, `intra` the
     rows of each class, on probabilities softened by T. `intra` depends on which rows share a batch,
-    so micro-batches do not sum to the whole batch. The paper's sum is twice this at λ = 0.5.
+    so micro-batches do not sum to the whole batch; a class that is equally probable in all rows has
+    no correlation, and counts as 1 without a gradient. The paper's sum is twice this at λ = 0.5.
 
     Args:
         temperature: T, above 0.
         lam: λ, the weight of both relations, 0 to 1.
         beta: Weight of the relations between classes.
         gamma: Weight of the relations within a class.
+
+    Raises:
+        ConfigError: If a weight is negative.
     """
 
     def __init__(
         self, *, temperature: float = 1.0, lam: float = 0.5, beta: float = 1.0, gamma: float = 1.0
     ) -> None:
         super().__init__(temperature=temperature, lam=lam)
+        check_weight(beta, "objective.beta")
+        check_weight(gamma, "objective.gamma")
         self.beta = beta
         self.gamma = gamma
 

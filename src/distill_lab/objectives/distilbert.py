@@ -53,10 +53,12 @@ class DistilBERT(Objective):
     def prepare(self, fit: Fit) -> None:
         """Refuse a regression, and models of different widths."""
         needs_classes(fit, 2, "distilbert", "one class has no probabilities to compare")
+        if self.cosine == 0:
+            return
         self.last = fit.student.num_hidden_layers, fit.teacher.num_hidden_layers
         self.needs = Needs(Wanted((self.last[0],)), Wanted((self.last[1],)))
         widths = fit.student.hidden_size, fit.teacher.hidden_size
-        if self.cosine > 0 and widths[0] != widths[1]:
+        if widths[0] != widths[1]:
             raise ConfigError(
                 f"objective=distilbert: the student is {widths[0]} wide, the teacher {widths[1]},"
                 " and a cosine needs one width; use objective=hidden (it projects), or"
@@ -64,12 +66,14 @@ class DistilBERT(Objective):
             )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
-        """Return the terms `soft`, `hard` and `cosine`."""
+        """Return the terms `soft`, `hard` and, if it has a weight, `cosine`."""
         soft = compared(soft_loss, student, teacher, self.temperature)
-        s, t = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
-        cosine = hidden_distance(s, t, batch.mask, "cosine")
-        return {
+        found = {
             "soft": Term(soft, "rows", self.soft * self.temperature**2),
             "hard": Term(hard_loss(student.logits, batch.labels), "rows", self.hard),
-            "cosine": Term(cosine, "tokens", self.cosine),
         }
+        if self.cosine > 0:
+            s, t = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]
+            cosine = hidden_distance(s, t, batch.mask, "cosine")
+            found["cosine"] = Term(cosine, "tokens", self.cosine)
+        return found

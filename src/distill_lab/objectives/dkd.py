@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.base import Objective, check_weight, needs_classes
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
@@ -51,20 +51,26 @@ def _split(logs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class DKD(Objective):
     """`(1 - lam) * CE + lam * T² * (alpha * TCKD + beta * NCKD)`.
 
-    The paper's `CE + alpha * TCKD + beta * NCKD` is twice this at λ = 0.5. Its warm-up of the soft
-    loss over 20 epochs is `callbacks.distillation.lam_schedule`.
+    The paper's `CE + alpha * TCKD + beta * NCKD` is twice this at λ = 0.5. Its warm-up, a factor on
+    the soft loss that reaches 1 after 20 epochs, has no equal here: `lam_schedule` goes over the
+    whole training and takes from the labels what it gives to the teacher.
 
     Args:
         temperature: T, above 0.
         lam: λ, the weight of the soft loss, 0 to 1.
         alpha: Weight of the target class's part.
         beta: Weight of the part among the other classes.
+
+    Raises:
+        ConfigError: If a weight is negative.
     """
 
     def __init__(
         self, *, temperature: float = 4.0, lam: float = 0.5, alpha: float = 1.0, beta: float = 8.0
     ) -> None:
         super().__init__(temperature=temperature, lam=lam)
+        check_weight(alpha, "objective.alpha")
+        check_weight(beta, "objective.beta")
         self.alpha = alpha
         self.beta = beta
 

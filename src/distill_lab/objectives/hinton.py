@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,7 +11,9 @@ from distill_lab.objectives.base import Objective
 from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
-from distill_lab.types import Batch, Outputs, Term
+from distill_lab.types import Batch, Fit, Outputs, Term
+
+log = logging.getLogger(__name__)
 
 
 @by_rows
@@ -66,6 +70,12 @@ class Hinton(Objective):
 
     def __init__(self, *, temperature: float = 4.0, lam: float = 0.5) -> None:
         super().__init__(temperature=temperature, lam=lam)
+
+    def prepare(self, fit: Fit) -> None:
+        """Let a regression do without a temperature."""
+        if fit.problem.kind == "regression":
+            log.info("objective: a regression has no temperature, so T plays no part")
+            self.scheduled = ("lam",)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""

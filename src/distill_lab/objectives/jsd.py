@@ -22,7 +22,7 @@ def jsd(student: Tensor, teacher: Tensor, temperature: float, beta: float) -> Te
     """Return `beta * KL(p || m) + (1 - beta) * KL(q || m)`, summed, without T².
 
     Agarwal et al. 2024 (arXiv 2306.13649), with `m = beta * p + (1 - beta) * q`. The
-    formula tends to 0 at both ends; as in the paper, β = 0 stands for KL(p || q) and β = 1 for
+    formula tends to 0 at both ends; as in TRL, β = 0 stands for KL(p || q) and β = 1 for
     KL(q || p), its limits after division by β and 1 - β.
 
     Args:

@@ -71,7 +71,7 @@ class _Compared(torch.autograd.Function):
         # In float32, for a scaled loss may come before small gradients are rounded.
         ours = torch.zeros_like(queries, dtype=torch.float32) if needed else None
         theirs = torch.zeros_like(keys, dtype=torch.float32) if needed and not same else None
-        total = torch.zeros((), device=mask.device)
+        total = torch.zeros((), dtype=torch.float32, device=mask.device)
         for cut in _cuts(mask, student.queries.shape[1]):
             s, t, tokens = _piece(student, cut), _piece(teacher, cut), mask[cut]
             value, gradient = compare(s.scores, t.scores, seen(s, t, tokens))

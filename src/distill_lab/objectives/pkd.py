@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill_lab.attention import is_causal
 from distill_lab.errors import ConfigError
-from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.base import Objective, check_weight, needs_classes
 from distill_lab.objectives.buckets import compared
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term, Wanted
@@ -78,8 +78,7 @@ class PKD(Objective):
         strategy: Strategy = "skip",
     ) -> None:
         super().__init__(temperature=temperature, lam=lam)
-        if not beta >= 0:
-            raise ConfigError(f"objective.beta={beta}: a weight, 0 or more")
+        check_weight(beta, "objective.beta")
         self.beta = beta
         self.strategy: Strategy = strategy
         self.pairs: list[tuple[int, int]] = []
@@ -87,6 +86,8 @@ class PKD(Objective):
     def prepare(self, fit: Fit) -> None:
         """Settle the layer pairs; refuse what has no first token, no layer between, or no width."""
         needs_classes(fit, 2, "pkd", "one class has no probabilities to compare")
+        if self.beta == 0:
+            return
         layers = fit.student.num_hidden_layers, fit.teacher.num_hidden_layers
         if layers[0] < 2:
             raise ConfigError("objective=pkd: a student of 1 layer has none below its last one")
@@ -109,13 +110,13 @@ class PKD(Objective):
         self.needs = Needs(*(Wanted(side) for side in zip(*self.pairs, strict=True)))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
-        """Return the terms `hard`, `soft` and `patient`."""
+        """Return the terms `hard`, `soft` and, if it has a weight, `patient`."""
         soft = compared(soft_loss, student, teacher, self.temperature)
-        distances = [
-            patient_distance(student.hidden_states[s], teacher.hidden_states[t])
-            for s, t in self.pairs
-        ]
-        return {
-            **self.mixed(student, batch, soft, self.temperature**2),
-            "patient": Term(torch.stack(distances).mean(), "rows", self.beta),
-        }
+        found = self.mixed(student, batch, soft, self.temperature**2)
+        if self.beta > 0:
+            distances = [
+                patient_distance(student.hidden_states[s], teacher.hidden_states[t])
+                for s, t in self.pairs
+            ]
+            found["patient"] = Term(torch.stack(distances).mean(), "rows", self.beta)
+        return found

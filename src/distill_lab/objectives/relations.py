@@ -118,7 +118,8 @@ def hide(scores: Tensor, pairs: Tensor) -> Tensor:
     if _all(pairs):
         return scores
     lowest = torch.finfo(torch.float32).min
-    return scores.add_(torch.zeros(pairs.shape, device=pairs.device).masked_fill_(~pairs, lowest))
+    added = torch.zeros(pairs.shape, dtype=torch.float32, device=pairs.device)
+    return scores.add_(added.masked_fill_(~pairs, lowest))
 
 
 def _all(which: Tensor) -> bool:

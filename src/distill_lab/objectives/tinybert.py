@@ -79,8 +79,11 @@ class TinyBERT(Objective):
         total = fit.student.num_hidden_layers, fit.teacher.num_hidden_layers
         self.hidden_pairs = layer_pairs(*total, "uniform")
         self.attention_pairs = attention_pairs(*total, "uniform")
-        sides = zip(*self.hidden_pairs, strict=True), zip(*self.attention_pairs, strict=True)
-        self.needs = Needs(*(Wanted(h, a) for h, a in zip(*sides, strict=True)))
+        hidden, attention = (
+            [tuple(sorted(set(side))) for side in zip(*pairs, strict=True)]
+            for pairs in (self.hidden_pairs, self.attention_pairs)
+        )
+        self.needs = Needs(*(Wanted(h, a) for h, a in zip(hidden, attention, strict=True)))
         width = fit.student.hidden_size, fit.teacher.hidden_size
         equal = width[0] == width[1]
         self.project_embeddings = nn.Identity() if equal else nn.Linear(*width)

@@ -40,7 +40,7 @@ class Overlay:
             self._rest.append(str(override.input_line))
         elif key == "experiments":
             self._below.append(value)  # a name of the same folder, which experiments= leaves alone
-        elif key in GROUPS and isinstance(value, str):
+        elif key in GROUPS and (isinstance(value, str) or _names(value)):
             self._defaults.append({f"override /{key}": value})
         else:
             _put(self._values, key.split("."), value)
@@ -70,6 +70,10 @@ class Overlay:
                 *self._rest,
             ]
         )
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _put(node: Node, path: Sequence[str], value: Any) -> None:

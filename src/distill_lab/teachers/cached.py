@@ -13,6 +13,7 @@ import torch
 from transformers import PretrainedConfig
 
 from distill_lab.attention import head_width
+from distill_lab.budget import Mixed, autocast
 from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
@@ -44,6 +45,8 @@ class SignalPlan:
         wanted: What the objective needs besides logits.
         name: Of teacher and task, for people.
         top: What of the logits the student gets to know; None for all.
+        mixed: Half precision of the training, in which the teacher computes too: kept signals are
+            those that it would give for every batch.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class SignalPlan:
         wanted: Wanted,
         name: str,
         top: TopK | None = None,
+        mixed: Mixed = "",
     ) -> None:
+        self.mixed: Mixed = mixed
         self.caching = caching
         self.data = data.for_teacher or data
         self.problem = problem
@@ -117,7 +122,8 @@ class SignalPlan:
         else:
             log.info("teacher: signals found in the store: %s", path)
             if teacher.loaded or made_elsewhere(path, lab.device):
-                check_signals(files, path, teacher, self.rows, self.wanted, lab.device)
+                with autocast(self.mixed, lab.device):
+                    check_signals(files, path, teacher, self.rows, self.wanted, lab.device)
         teacher.release()
         return files
 
@@ -173,6 +179,7 @@ class SignalPlan:
             "wanted": asdict(self.wanted),
             "dtype": self.caching.dtype if self.wanted != Wanted() else "float32",
             **({} if top is None else {"top": asdict(top)}),
+            **({"mixed": self.mixed} if self.mixed else {}),
         }
 
     def _reason_without(self, lab: Lab, ingredients: Mapping[str, Any]) -> str | None:
@@ -210,7 +217,8 @@ class SignalPlan:
         source, outside = reduced(teacher, top), MassOutside(top) if top else None
         batches = scoring_batches(self.rows)
         for batch in walk(batches, lab.device, "teacher: signals"):
-            outputs = source.signals(batch, self.wanted)
+            with autocast(self.mixed, lab.device):
+                outputs = source.signals(batch, self.wanted)
             writer.add(batch, outputs)
             if outside:
                 outside.add(outputs)

@@ -48,7 +48,7 @@ def average_logits(logits: Sequence[Tensor], weights: Sequence[float], average: 
         float32 `[rows, labels]`; of probabilities, their logarithms.
     """
     stacked = torch.stack([each.float() for each in logits])
-    shares = torch.tensor(weights, device=stacked.device)[:, None, None]
+    shares = torch.tensor(weights, dtype=stacked.dtype, device=stacked.device)[:, None, None]
     if average == "logits" or stacked.shape[-1] == 1:
         return (shares * stacked).sum(dim=0)
     return torch.logsumexp(stacked.log_softmax(dim=-1) + shares.log(), dim=0)

@@ -115,7 +115,7 @@ class JoblibLauncher(SweepLauncher):
 
     Args:
         n_jobs: How many at a time; -1 for as many as there are processors.
-        backend: "loky", or one that a cluster's library has registered.
+        backend: "loky", "threading" or "sequential".
     """
 
     def __init__(self, n_jobs: int, backend: str) -> None:

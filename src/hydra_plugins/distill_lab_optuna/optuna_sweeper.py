@@ -18,6 +18,7 @@ from distill_lab.errors import ConfigError
 # No `from __future__ import annotations` above: Hydra loads plugins in a way that dataclasses of
 # such modules do not survive.
 _LEAST = (4, 9)
+_BATCHES = 4
 
 
 @dataclass
@@ -54,7 +55,8 @@ class OptunaSweeper(Sweeper):
     Args:
         goals: Names, or names with directions.
         n_trials: How many the study shall have, earlier ones counted.
-        n_jobs: Trials at a time; None for as many as the launcher runs.
+        n_jobs: Trials at a time; None for as many as the launcher runs, and a quarter of all at
+            most, for a trial learns from those that have ended before it is drawn.
         seeds: A trial is the mean over them.
         sampler: Name and arguments of an Optuna sampler.
         pruner: Name and arguments of an Optuna pruner, or None.
@@ -118,7 +120,8 @@ class OptunaSweeper(Sweeper):
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         if self.settings["n_jobs"] is None:
-            self.settings["n_jobs"] = _at_once(self.config)
+            room = getattr(getattr(self.launcher, "executor", None), "at_once", 1)
+            self.settings["n_jobs"] = min(room, max(1, self.settings["n_trials"] // _BATCHES))
         settings = Settings(goals=parse_goals(self.goals), **self.settings)
         lines = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         Search(settings, parse_space(lines, loader), self.launcher, loader, self.config).run()
@@ -126,14 +129,6 @@ class OptunaSweeper(Sweeper):
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def _at_once(config: DictConfig) -> int:
-    """Return how many jobs the launcher runs at a time, as far as it says so."""
-    from distill_lab.launch.processes import processors
-
-    n_jobs = OmegaConf.select(config, "hydra.launcher.n_jobs")
-    return processors() if n_jobs == -1 else int(n_jobs or 1)
 
 
 def _check_optuna() -> None:
