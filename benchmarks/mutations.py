@@ -5,7 +5,8 @@ time, and the tests of `tests/objectives` that train nothing are run on the resu
 by an assertion. A single `masked_fill` may be redundant beside another mask, a `detach` beside a
 function without a gradient to the teacher: they are excused where the tests pass and values and
 gradients of all their cases, the teacher's too, are the same to the last bit. The exit code is 1 if
-a mutant survives, or if an objective has no teacher to detach or, with a temperature, no T². It
+a mutant survives, or if an objective has no teacher to detach (attention is compared by a function
+that computes the student's gradient alone, and has none) or, with a temperature, no T². It
 takes a core for ten minutes; fork is needed, so not on Windows.
 
     python -m benchmarks.mutations --markdown benchmarks/mutations.md
@@ -29,6 +30,8 @@ CONFIGS = ROOT / "conf/objective"
 Judged = list[tuple[Mutant, Verdict]]
 MUTANTS = ["#", "mutant", "change", "outcome", "first test that fails"]
 OBJECTIVES = ["objective", *KINDS]
+# Computes its gradient in closed form, for the student alone: there is no `detach` to delete.
+CLOSED = "distill_lab.objectives.pairwise.compared"
 
 
 def found() -> tuple[list[Mutant], list[str]]:
@@ -43,7 +46,7 @@ def gaps(every: list[Mutant]) -> list[str]:
     lines = []
     for objective, reached in concerns(SOURCES, CONFIGS).items():
         kinds = {mutant.kind for mutant in every if mutant.owner in reached}
-        if "detach" not in kinds:
+        if "detach" not in kinds and CLOSED not in reached:
             lines.append(f"{objective}: no detach of the teacher was found")
         if has(CONFIGS / f"{objective}.yaml", "temperature") and "t2" not in kinds:
             lines.append(f"{objective}: it has a temperature, but no T² was found")
@@ -95,7 +98,8 @@ divides by the rows instead of what counts. *Killed* means that a test fails by 
 tests pass without this one, and all values and gradients of their cases, the teacher's too, stay to
 the last bit. The second table says by number which mutants
 concern an objective, through its own source and all that it calls; "-" where its formula has no
-such thing.
+such thing. Attention is compared by `pairwise.compared`, which computes the student's gradient in
+closed form and none of the teacher's: no `detach` there.
 """
 
 

@@ -359,7 +359,7 @@ def test_stages_of_which_one_has_no_step(refused: Callable[..., str]) -> None:
     assert "trains in 2 stages, of which 4 steps leave one without any" in said
 
 
-@pytest.mark.parametrize("weight", ["[1]", "[1,2,3]", ".nan", "[0,.inf]", "-1"])
+@pytest.mark.parametrize("weight", ["[1]", "[1,2,3]", "nan", "[0,inf]", "[0,more]", "-1"])
 def test_weights_that_are_none(weight: str, refused: Callable[..., str]) -> None:
     said = refused("objective=combine", f"objective.weights={{hinton: {weight}, hidden: 1}}")
     assert "objective.weights.hinton=" in said and "a number, or [first, last], 0 or more" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -82,6 +83,21 @@ class Budget:
         if epochs is None or epochs < 0:
             return in_steps if steps >= 0 else rows
         return epochs * rows if steps < 0 else min(epochs * rows, in_steps)
+
+    def steps(self, rows: int, batch_size: int) -> int:
+        """Return how many steps the optimizer takes in a training.
+
+        Args:
+            rows: Rows of an epoch.
+            batch_size: Rows of a batch.
+        """
+        epochs, most = self.trainer.get("max_epochs"), int(self.trainer.get("max_steps", -1))
+        if epochs is None or epochs < 0:
+            return max(most, 1)
+        together = int(self.trainer.get("accumulate_grad_batches", 1))
+        batches = math.ceil(rows / (batch_size * ranks.world()))
+        steps = int(epochs) * math.ceil(batches / together)
+        return steps if most < 0 else min(steps, most)
 
     def for_teacher(self, epochs: int, max_steps: int, seed: int) -> Budget:
         """Return a budget that shares only machine and precision with this one.

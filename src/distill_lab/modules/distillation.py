@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,20 +47,6 @@ class Distillation(TrainedModel):
     def idles(self) -> bool:
         """Whether the objective has stages, of which one may leave out a head or a projection."""
         return len(self.objective.stages) > 1
-
-    def on_train_start(self) -> None:
-        """Refuse a training too short for the objective's stages.
-
-        Raises:
-            ConfigError: If a stage would have no step.
-        """
-        steps = int(self.trainer.estimated_stepping_batches)
-        ends = stage_ends(steps, self.objective.stages)
-        if any(end <= start for start, end in pairwise([0, *ends])):
-            raise ConfigError(
-                f"objective: {type(self.objective).__name__} trains in {len(ends)} stages, of which"
-                f" {steps} steps leave one without any; train longer, or change their shares"
-            )
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Tell the objective how far the training is."""

@@ -94,7 +94,8 @@ def check_weights(
         )
     for name, weight in weights.items():
         numbers = [weight, weight] if isinstance(weight, (int, float)) else list(weight)
-        if len(numbers) != 2 or not all(0 <= number < math.inf for number in numbers):
+        told = all(isinstance(number, (int, float)) for number in numbers)
+        if len(numbers) != 2 or not told or not all(0 <= number < math.inf for number in numbers):
             raise ConfigError(
                 f"objective.weights.{name}={weight}: a number, or [first, last], 0 or more"
             )

@@ -101,7 +101,7 @@ def narrowed(config: PretrainedConfig, hidden: int | None, units: int | None) ->
             f" as wide as its hidden states ({own.hidden}), so the width cannot follow the heads;"
             " use student.intermediate_size alone, or student=scratch"
         )
-    if hidden is not None and hidden == getattr(config, "embedding_size", hidden) != own.hidden:
+    if hidden is not None and hidden == getattr(config, "embedding_size", None) != own.hidden:
         raise ConfigError(
             f"student.hidden_size={hidden}: the teacher's embeddings are as wide, and between equal"
             " widths there is no projection, so the teacher's has no place; take another width"
