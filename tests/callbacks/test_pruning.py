@@ -54,7 +54,9 @@ def test_a_pruned_run_is_marked_and_not_compared(
     (tmp_path / "good").mkdir()
     content = json.loads((tmp_path / "run" / "result.json").read_text())
     (tmp_path / "good" / "result.json").write_text(json.dumps({**content, "status": "finished"}))
-    assert len(collect([tmp_path])) == 1
+    collected = collect([tmp_path])
+    assert len(collected.results) == 1
+    assert collected.left_out() == ["runs that a search has pruned, left out: 1"]
 
 
 def test_a_good_run_reports_each_epoch_and_ends(

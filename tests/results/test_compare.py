@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -107,9 +108,18 @@ def test_collect_finds_runs_once(tmp_path: Path) -> None:
     for position, run in enumerate(RUNS):
         run.write(tmp_path / "study" / str(position))
     found = collect([tmp_path, tmp_path / "study" / "0"])
-    assert len(found) == 4
+    assert len(found.results) == 4 and found.left_out() == []
     with pytest.raises(DataError, match="no finished run"):
         collect([_empty(tmp_path)])
+
+
+def test_a_repeated_run_counts_once_the_one_with_a_baseline(tmp_path: Path) -> None:
+    alone = replace(RUNS[0], metrics={k: v for k, v in RUNS[0].metrics.items() if k != "baseline"})
+    for position, run in enumerate([*RUNS, alone]):
+        run.write(tmp_path / str(position))
+    found = collect([tmp_path])
+    assert len(found.results) == 4 and RUNS[0] in found.results
+    assert found.left_out() == ["1 runs repeat settings and seed of another and are counted once"]
 
 
 def _empty(folder: Path) -> Path:

@@ -44,8 +44,31 @@ class Cell:
         return mean(self.values("student", self.results[0].metric))
 
 
-def collect(paths: Sequence[Path]) -> list[Result]:
-    """Read all results at or below some folders; runs that a search pruned are left out.
+@dataclass(frozen=True)
+class Collected:
+    """Runs that are compared, and how many are not.
+
+    Attributes:
+        results: One for each seed of the same settings.
+        repeated: How many more there are of the same settings and seed.
+        pruned: How many a search has ended early.
+    """
+
+    results: list[Result]
+    repeated: int = 0
+    pruned: int = 0
+
+    def left_out(self) -> list[str]:
+        """Return what is said of those that are not compared."""
+        said = {
+            "runs with the settings and the seed of another, counted once": self.repeated,
+            "runs that a search has pruned, left out": self.pruned,
+        }
+        return [f"{what}: {count}" for what, count in said.items() if count]
+
+
+def collect(paths: Sequence[Path]) -> Collected:
+    """Read all results at or below some folders.
 
     Raises:
         DataError: If a path does not exist or there is no finished run below it.
@@ -61,7 +84,10 @@ def collect(paths: Sequence[Path]) -> list[Result]:
     finished = [result for result in found.values() if result.status == FINISHED]
     if not finished:
         raise DataError(f"{paths[0]}: no finished run is here; all were pruned by a search")
-    return finished
+    finished.sort(key=lambda result: "baseline" in result.metrics)  # the last one stays
+    once = {digest([flatten(r), r.seed, _comparable(r)]): r for r in finished}
+    pruned = len(found) - len(finished)
+    return Collected(list(once.values()), len(finished) - len(once), pruned)
 
 
 def tables(results: Sequence[Result]) -> list[Table]:

@@ -26,9 +26,11 @@ def show_comparison(paths: Sequence[Path]) -> None:
     Raises:
         DataError: If there are none.
     """
-    out = console()
-    for table in tables(collect(paths)):
+    out, collected = console(), collect(paths)
+    for table in tables(collected.results):
         out.print(table)
+    for line in collected.left_out():
+        out.print(line)
 
 
 def show_run(result: Result, folder: Path) -> None:
