@@ -119,7 +119,7 @@ def test_a_repeated_run_counts_once_the_one_with_a_baseline(tmp_path: Path) -> N
         run.write(tmp_path / str(position))
     found = collect([tmp_path])
     assert len(found.results) == 4 and RUNS[0] in found.results
-    assert found.left_out() == ["1 runs repeat settings and seed of another and are counted once"]
+    assert found.left_out() == ["runs with the settings and the seed of another, counted once: 1"]
 
 
 def _empty(folder: Path) -> Path:

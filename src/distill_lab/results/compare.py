@@ -154,7 +154,8 @@ def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
 def _comparable(result: Result) -> tuple[str, ...]:
     prints = result.fingerprints
     student = result.choices.get("student", "")
-    return (result.task, prints["evaluation"], prints["tokenizer"], prints["teacher"], student)
+    shared = (prints.get(name, "") for name in ("evaluation", "tokenizer", "teacher"))
+    return (result.task, *shared, student)
 
 
 def _table(results: Sequence[Result]) -> Table:
