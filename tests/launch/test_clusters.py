@@ -82,6 +82,6 @@ def test_a_machine_without_slurm_is_told(
 
 
 def test_a_job_runs_as_a_command_in_the_folder_that_is_named(tmp_path: Path) -> None:
-    code = run_command(["--cfg", "job", "seed=7"], str(tmp_path), "a/console.log")
+    code = run_command(["--cfg", "job", "seed=7"], str(tmp_path), "a/console.log", 0.0)
     assert code == 0 and "seed: 7" in (tmp_path / "a" / "console.log").read_text()
-    assert run_command(["seed=x"], str(tmp_path), "a/console.log") == 2
+    assert run_command(["seed=x"], str(tmp_path), "a/console.log", 0.0) == 2

@@ -79,7 +79,7 @@ def test_a_command_of_a_cluster_looks_before_it_writes(tmp_path: Path) -> None:
     lock = taken(tmp_path / "a")
     (tmp_path / "a" / "console.log").write_text("of the process that works here\n")
     before = content(tmp_path)
-    assert run_command(["--cfg", "job"], str(tmp_path), "a/console.log") == BUSY
+    assert run_command(["--cfg", "job"], str(tmp_path), "a/console.log", 0.0) == BUSY
     assert content(tmp_path) == before
     lock.release()
 
