@@ -74,12 +74,9 @@ class Budget:
         """
         epochs: int | None = self.trainer.get("max_epochs")
         steps = int(self.trainer.get("max_steps", -1))
-        # Of a batch each of the processes that train together takes one.
-        batch_size *= ranks.world()
+        batch_size *= ranks.world()  # each of the processes that train together takes a batch
         in_steps = steps * batch_size * int(self.trainer.get("accumulate_grad_batches", 1))
-        limit = self.trainer.get("limit_train_batches")
-        if limit is not None:  # a share of the batches, or a number of them
-            rows = min(rows, limit * batch_size if isinstance(limit, int) else int(limit * rows))
+        rows = self._of_epoch(rows, batch_size)
         if epochs is None or epochs < 0:
             return in_steps if steps >= 0 else rows
         return epochs * rows if steps < 0 else min(epochs * rows, in_steps)
@@ -95,9 +92,17 @@ class Budget:
         if epochs is None or epochs < 0:
             return max(most, 1)
         together = int(self.trainer.get("accumulate_grad_batches", 1))
-        batches = math.ceil(rows / (batch_size * ranks.world()))
+        batch_size *= ranks.world()
+        batches = math.ceil(self._of_epoch(rows, batch_size) / batch_size)
         steps = int(epochs) * math.ceil(batches / together)
         return steps if most < 0 else min(steps, most)
+
+    def _of_epoch(self, rows: int, batch_size: int) -> int:
+        """Return how many rows an epoch looks at; a limit is a share or a number of batches."""
+        limit = self.trainer.get("limit_train_batches")
+        if limit is None:
+            return rows
+        return min(rows, limit * batch_size if isinstance(limit, int) else int(limit * rows))
 
     def for_teacher(self, epochs: int, max_steps: int, seed: int) -> Budget:
         """Return a budget that shares only machine and precision with this one.

@@ -1,4 +1,4 @@
-"""Values of a configuration against the annotations of what takes them."""
+"""Values of a configuration: by dotted key, and against the annotations of what takes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import inspect
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
+
+
+def leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted key.
+
+    Args:
+        node: Plain data.
+        path: Key that comes before all others.
+    """
+    if not isinstance(node, Mapping):
+        return {path: node}
+    found: dict[str, Any] = {}
+    for key, child in node.items():
+        found |= leaves(child, f"{path}.{key}" if path else str(key))
+    return found
 
 
 def mismatch(value: Any, hint: Any) -> str:

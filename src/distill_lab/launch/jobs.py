@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from distill_lab.config import Config
 from distill_lab.store import digest
+from distill_lab.values import leaves
 
 ERROR_FILE, RESULT_FILE = "error.txt", "result.json"
 SUBDIR = "hydra.sweep.subdir"
@@ -73,7 +74,10 @@ class Job:
         Args:
             config: Its configuration, resolved.
         """
-        before, now = (_leaves(side) for side in (self.result()["config"], asdict(config)))
+        sides = self.result()["config"], json.loads(json.dumps(asdict(config)))  # as it is read
+        before, now = (
+            leaves({k: v for k, v in side.items() if k not in _NOT_COMPUTED}) for side in sides
+        )
         return sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
 
     def score(self) -> float | None:
@@ -209,17 +213,6 @@ def _typed(folder: Path) -> list[str] | None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a sweep may have thousands
     typed = yaml.load(file.read_bytes(), Loader=loader)
     return sorted(map(str, typed or []))
-
-
-def _leaves(node: Any, path: str = "") -> dict[str, Any]:
-    """Return what a configuration says of the computation, by dotted key."""
-    if not isinstance(node, Mapping):
-        return {path: list(node) if isinstance(node, tuple) else node}
-    found: dict[str, Any] = {}
-    for key, child in node.items():
-        if path or key not in _NOT_COMPUTED:
-            found |= _leaves(child, f"{path}.{key}" if path else str(key))
-    return found
 
 
 def quoted(value: Path | str) -> str:

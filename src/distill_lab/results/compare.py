@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,6 +16,7 @@ from distill_lab.errors import DataError
 from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.results.tables import millions, spread
 from distill_lab.store import digest
+from distill_lab.values import leaves
 
 # What may differ between runs that are averaged, or does not matter to what was learned.
 _NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe"}
@@ -139,16 +140,9 @@ def flatten(result: Result) -> dict[str, Any]:
     flat: dict[str, Any] = {f"{g}": result.choices[g] for g in _GROUPS if g in result.choices}
     for group, node in result.config.items():
         if group not in _NOT_COMPARED:
-            flat |= {key: value for key, value in _leaves(node, group) if "_target_" not in key}
+            found = leaves(node, group)
+            flat |= {key: value for key, value in found.items() if "_target_" not in key}
     return flat
-
-
-def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _leaves(child, f"{path}.{key}")
-    else:
-        yield path, node
 
 
 def _comparable(result: Result) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from distill_lab.attention import head_width
 from distill_lab.budget import Mixed, autocast
 from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
@@ -23,9 +22,9 @@ from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.base import Source
-from distill_lab.teachers.caching import Caching, Kept
+from distill_lab.teachers.caching import Caching
 from distill_lab.teachers.signal_check import check_signals, made_elsewhere, say_where
-from distill_lab.teachers.signal_files import SignalFiles, SignalWriter, top_bytes
+from distill_lab.teachers.signal_files import SignalFiles, SignalWriter, signal_bytes
 from distill_lab.teachers.top_k import MassOutside, beside, reduced, serving
 from distill_lab.top_logits import TopK
 from distill_lab.types import Problem, TeacherSource, Wanted
@@ -67,7 +66,7 @@ class SignalPlan:
         self.wanted = wanted
         self.name = name
         self.top = top
-        self.size = _bytes(self.rows, wanted, config, problem, caching.dtype, top)
+        self.size = signal_bytes(self.rows, wanted, config, problem, caching.dtype, top)
 
     @property
     def rows(self) -> TokenRows:
@@ -230,22 +229,3 @@ class SignalPlan:
                 k = outside.top.k
                 said = "teacher: probability outside the %d largest of %d logits: %s"
                 log.info(said, k, classes, outside)
-
-
-def _bytes(
-    rows: TokenRows,
-    wanted: Wanted,
-    config: PretrainedConfig,
-    problem: Problem,
-    dtype: Kept,
-    top: TopK | None,
-) -> int:
-    """Return how many bytes signals take."""
-    numbers = 0  # of a token
-    if wanted.hidden_states:
-        numbers += config.hidden_size * len(wanted.hidden_states)
-    if wanted.attention:
-        numbers += 3 * config.num_attention_heads * head_width(config) * len(wanted.attention)
-    each = 2 if dtype == "bfloat16" else 4
-    logits = 4 * problem.num_labels if top is None else top_bytes(top, problem.num_labels)
-    return len(rows) * (logits + 16) + int(rows.offsets[-1]) * numbers * each

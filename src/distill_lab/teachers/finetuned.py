@@ -204,11 +204,10 @@ class FineTuned(Teacher):
         return AdamW(lr=self.lr, batch_size=self.batch_size)
 
     def _ingredients(self, task: TextTask, data: Data, lab: Lab) -> dict[str, Any]:
+        start = self.scratch if self.model is None else weights_fingerprint(self.model, self.key)
         return {
             "format": _FORMAT,
-            "start": self.scratch
-            if self.model is None
-            else weights_fingerprint(self.model, self.key),
+            "start": start,
             "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
             "max_length": data.max_length,
             "problem": asdict(task.problem),

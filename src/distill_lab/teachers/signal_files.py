@@ -19,10 +19,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PretrainedConfig
 
+from distill_lab.attention import head_width
 from distill_lab.tasks.rows import Ids
+from distill_lab.tasks.tokens import TokenRows
 from distill_lab.top_logits import TopK, TopLogits
-from distill_lab.types import Attention, Batch, Outputs, Wanted
+from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted
 
 FILE_BYTES = 64 * 2**20
 PARTS = ("queries", "keys", "values")
@@ -31,6 +34,25 @@ PARTS = ("queries", "keys", "values")
 def top_bytes(top: TopK, classes: int) -> int:
     """Return the bytes that the largest logits of a row take."""
     return top.k * (4 + _index_dtype(classes).itemsize) + 4 * len(top.temperatures)
+
+
+def signal_bytes(
+    rows: TokenRows,
+    wanted: Wanted,
+    config: PretrainedConfig,
+    problem: Problem,
+    dtype: str,
+    top: TopK | None,
+) -> int:
+    """Return how many bytes signals take."""
+    numbers = 0  # of a token
+    if wanted.hidden_states:
+        numbers += config.hidden_size * len(wanted.hidden_states)
+    if wanted.attention:
+        numbers += 3 * config.num_attention_heads * head_width(config) * len(wanted.attention)
+    each = 2 if dtype == "bfloat16" else 4
+    logits = 4 * problem.num_labels if top is None else top_bytes(top, problem.num_labels)
+    return len(rows) * (logits + 16) + int(rows.offsets[-1]) * numbers * each
 
 
 def _index_dtype(classes: int) -> torch.dtype:
