@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -50,17 +49,19 @@ def walk(batches: DataLoader[Batch], device: torch.device, name: str) -> Iterato
         batches, name, len(batches), console=console, transient=True,
         disable=not console.is_terminal,
     ):  # fmt: skip
-        yield move_data_to_device(batch, device)
+        yield batch.to(device)
 
 
 def answers(
     model: PreTrainedModel, data: Data, device: torch.device, name: str
 ) -> dict[str, Tensor]:
-    """Return a model's logits for each evaluation set."""
-    return {
+    """Return a model's logits for each evaluation set; the model is left on the CPU."""
+    found = {
         part: answer(model, rows, device, f"{name}: {part}")
         for part, rows in data.evaluation.items()
     }
+    model.cpu()  # the next training's memory is its own
+    return found
 
 
 def score(task: TextTask, data: Data, logits: Mapping[str, Tensor]) -> Scores:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from distill_lab.types import Batch
 
@@ -67,7 +68,7 @@ class Meter(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""
-        self.seconds += time.perf_counter() - self._since
+        self._stop(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock again; keep and tell the score."""
@@ -85,4 +86,9 @@ class Meter(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""
+        self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        if trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()  # what was asked for is not yet done
         self.seconds += time.perf_counter() - self._since

@@ -56,6 +56,9 @@ def fit(
         )
         module.role = name
         accumulate = trainer.accumulate_grad_batches
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()
         with interruptible(trainer):
@@ -70,7 +73,7 @@ def fit(
         round(time.perf_counter() - started, 3),
         examples,
         round(examples / max(meter.seconds, 1e-9), 2),
-        _peak_memory_mb(),
+        _peak_memory_mb(device),
         meter.best_epoch,
         meter.best if meter.best_epoch else None,
     )
@@ -88,8 +91,8 @@ def _load_best(trainer: pl.Trainer, module: TrainedModel) -> None:
         module.load_state_dict(state)
 
 
-def _peak_memory_mb() -> float:
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
@@ -39,7 +40,7 @@ class Batch:
     """One batch of rows, padded to its longest.
 
     Attributes:
-        ids: Stable row ids, int64 `[batch]`.
+        ids: Stable row ids, int64 `[batch]`, always on the CPU: they find rows in files.
         inputs: What the models are called with, each `[batch, length]`.
         labels: int64 class ids or float32 targets, `[batch]`.
         teacher_inputs: What the teacher is called with, where its tokeniser is another; `[batch,
@@ -61,6 +62,15 @@ class Batch:
     def mask(self) -> Tensor:
         """1 for tokens, 0 for padding, `[batch, length]`."""
         return self.inputs["attention_mask"]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with what models compute with on a device."""
+        inputs, teacher = (
+            {name: values.to(device, non_blocking=True) for name, values in side.items()}
+            for side in (self.inputs, self.teacher_inputs)
+        )
+        labels = self.labels.to(device, non_blocking=True)
+        return Batch(self.ids, inputs, labels, teacher, self.per_step)
 
     def for_teacher(self) -> Batch:
         """Return the rows as the teacher reads them."""
@@ -178,7 +188,8 @@ class Term:
         Normalised by the units of the whole optimizer step, so that batches of unequal size weigh
         as their units do when gradients are accumulated or averaged over devices.
         """
-        units = batch.per_step.get(self.unit, batch.count(self.unit))
+        step = batch.per_step
+        units = step[self.unit] if self.unit in step else batch.count(self.unit)
         return self.weight * (self.total / max(units, 1))
 
 

@@ -7,7 +7,6 @@ import statistics
 import time
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 from transformers import PretrainedConfig, PreTrainedModel
 
 from distill_lab.forward import forward
@@ -61,7 +60,7 @@ class Speed:
         started, each = time.perf_counter(), list[float]()
         for batch in itertools.islice(training_batches(rows, batch_size, seed=0), _BATCHES):
             before = time.perf_counter()
-            answer = forward(model, move_data_to_device(batch, self.device)).logits
+            answer = forward(model, batch.to(self.device)).logits
             if optimizer is not None:
                 answer.square().mean().backward()
                 optimizer.step()

@@ -43,11 +43,8 @@ class TrainedModel(pl.LightningModule):
         return forward(self.model, batch, wanted)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
-        """Move a batch that is not there yet; to look for tensors in one that is costs time."""
-        if batch.labels.device == device:
-            return batch
-        moved: Batch = super().transfer_batch_to_device(batch, device, index)
-        return moved
+        """Move a batch that is not there yet."""
+        return batch if batch.labels.device == device else batch.to(device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Collect the logits of one batch."""

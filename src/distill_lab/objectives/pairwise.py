@@ -99,12 +99,12 @@ def _cuts(mask: Tensor, heads: int) -> list[Cut]:
     """Return rows and tokens of each piece: those from its first token to its last."""
     rows, length = mask.shape
     step = max(1, _PIECE.get(mask.device.type, _ELSEWHERE) // (heads * length**2))
+    pieces = [slice(start, start + step) for start in range(0, rows, step)]
+    if mask.device.type != "cpu":  # a GPU would wait to tell where they are
+        return [(piece, slice(0, length)) for piece in pieces]
     first = mask.int().argmax(dim=1).tolist()
     after = mask.int().flip(1).argmax(dim=1).tolist()
-    return [
-        (piece, slice(min(first[piece]), length - min(after[piece])))
-        for piece in (slice(start, start + step) for start in range(0, rows, step))
-    ]
+    return [(piece, slice(min(first[piece]), length - min(after[piece]))) for piece in pieces]
 
 
 def _piece(side: Attention, cut: Cut) -> Attention:

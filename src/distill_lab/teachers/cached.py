@@ -121,8 +121,7 @@ class SignalPlan:
         else:
             log.info("teacher: signals found in the store: %s", path)
             if teacher.loaded or made_elsewhere(path, lab.device):
-                with autocast(self.mixed, lab.device):
-                    check_signals(files, path, teacher, self.rows, self.wanted, lab.device)
+                check_signals(files, path, teacher, self.rows, self.wanted, lab.device, self.mixed)
         teacher.release()
         return files
 

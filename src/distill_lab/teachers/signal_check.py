@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 
+from distill_lab.budget import Mixed, autocast
 from distill_lab.errors import ModelError
 from distill_lab.store import write_atomically
 from distill_lab.tasks.tokens import TokenRows
@@ -22,8 +22,8 @@ from distill_lab.types import Outputs, TeacherSource, Wanted
 _FILE = "made_with.json"
 _ROWS = 8
 # How far a signal may lie from what it is compared with, as a share of the largest: other batch
-# shapes and machines move the last bits, and bfloat16 keeps eight.
-_LOGITS, _TOKENS = 1e-3, 2e-2
+# shapes and machines move the last bits, and half precision keeps eight (bfloat16) or eleven.
+_FLOAT, _HALF = 1e-3, 2e-2
 
 
 def say_where(folder: Path, device: torch.device) -> None:
@@ -43,6 +43,7 @@ def check_signals(
     rows: TokenRows,
     wanted: Wanted,
     device: torch.device,
+    mixed: Mixed = "",
 ) -> None:
     """Hold a few stored rows against what the teacher gives now.
 
@@ -53,14 +54,18 @@ def check_signals(
         rows: As the teacher reads them.
         wanted: What is stored besides logits.
         device: Where the teacher runs.
+        mixed: The half precision in which it computes.
 
     Raises:
         ModelError: If they differ by more than precision explains.
     """
     step = max(1, len(rows) // _ROWS)
-    batch = move_data_to_device(rows.__getitems__(range(0, len(rows), step)[:_ROWS]), device)
-    stored, now = files.signals(batch, wanted), teacher.signals(batch, wanted)
-    for name, ours, theirs, share in _pairs(stored, now, batch.mask.bool()):
+    batch = rows.__getitems__(range(0, len(rows), step)[:_ROWS]).to(device)
+    stored = files.signals(batch, wanted)
+    with autocast(mixed, device):
+        now = teacher.signals(batch, wanted)
+    logits = _HALF if mixed else _FLOAT
+    for name, ours, theirs, share in _pairs(stored, now, batch.mask.bool(), logits):
         off = (ours - theirs).abs().max().item()
         if not off <= share * (1 + theirs.abs().max().item()):
             before, here = _there(folder), _here(device)
@@ -77,24 +82,24 @@ def check_signals(
 
 
 def _pairs(
-    stored: Outputs, now: Outputs, mask: Tensor
+    stored: Outputs, now: Outputs, mask: Tensor, logits: float
 ) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     """Give each signal's name, both values without padding, and how far they may lie apart."""
     if stored.top is None:
-        yield "logits", stored.logits, now.logits.float(), _LOGITS
+        yield "logits", stored.logits, now.logits.float(), logits
     else:  # at the stored classes: of two that are equal, either may be among the largest
         top = at_indices(now.logits, stored.top.indices, list(stored.top.rest))
-        yield "logits", stored.top.values, top.values, _LOGITS
+        yield "logits", stored.top.values, top.values, logits
         for t in top.rest:
-            yield f"mass outside (T = {t:g})", stored.top.outside(t), top.outside(t), _LOGITS
+            yield f"mass outside (T = {t:g})", stored.top.outside(t), top.outside(t), logits
     for layer, states in stored.hidden_states.items():
         theirs = now.hidden_states[layer]
-        yield f"hidden states ({layer})", states[mask], theirs[mask].float(), _TOKENS
+        yield f"hidden states ({layer})", states[mask], theirs[mask].float(), _HALF
     for layer, side in stored.attention.items():
         for part in PARTS:
             sides = (getattr(each, part).transpose(1, 2) for each in (side, now.attention[layer]))
             ours, theirs = (vectors[mask].float() for vectors in sides)
-            yield f"{part} (layer {layer})", ours, theirs, _TOKENS
+            yield f"{part} (layer {layer})", ours, theirs, _HALF
 
 
 def _here(device: torch.device) -> dict[str, str]:

@@ -141,6 +141,14 @@ def _sees(side: Attention, mask: Tensor) -> str:
     raise NotImplementedError("attention that sees neither all tokens nor those to the left")
 
 
+def _places(mask: Tensor) -> Tensor:
+    """Return where each token of `[batch, length]` stands in a line of all, from 1; 0 is padding.
+
+    A GPU does not wait here, as it would to find out how many tokens there are.
+    """
+    return mask.flatten().cumsum(0).view_as(mask) * mask
+
+
 class SignalFiles:
     """Reads what `SignalWriter` has written; rows are found by their ids.
 
@@ -170,18 +178,18 @@ class SignalFiles:
         Raises:
             KeyError: If a row or a signal is not there.
         """
-        where = self._find(batch.ids.cpu().numpy())
+        where = self._find(batch.ids.numpy())
         device = batch.labels.device
         top = self._top(where, device)
         logits = batch.labels.new_empty(len(batch), 0, dtype=torch.float32)
         if top is None:
             logits = self._rows("logits", where).to(device)
-        mask = batch.mask.bool()
+        at = _places(batch.mask) if wanted != Wanted() else batch.mask
         hidden = {
-            layer: self._padded(f"hidden_states.{layer}", where, mask)
+            layer: self._padded(f"hidden_states.{layer}", where, at)
             for layer in wanted.hidden_states
         }
-        attention = {layer: self._attention(layer, where, mask) for layer in wanted.attention}
+        attention = {layer: self._attention(layer, where, at) for layer in wanted.attention}
         return Outputs(logits, hidden, attention, top)
 
     def _find(self, ids: Ids) -> list[tuple[int, int]]:
@@ -212,20 +220,19 @@ class SignalFiles:
             start, end = self._files[file]["offsets"][row : row + 2].tolist()
             yield self._files[file][name][start:end]
 
-    def _padded(self, name: str, where: list[tuple[int, int]], mask: Tensor) -> Tensor:
+    def _padded(self, name: str, where: list[tuple[int, int]], at: Tensor) -> Tensor:
         """Return vectors of tokens `[batch, length, ...]` in float32, zeros for padding."""
-        tokens = torch.cat(list(self._tokens(name, where))).to(mask.device).float()
-        padded = tokens.new_zeros(*mask.shape, *tokens.shape[1:])
-        padded[mask] = tokens
-        return padded
+        found = list(self._tokens(name, where))
+        tokens = torch.cat([torch.zeros_like(found[0][:1]), *found]).to(at.device)
+        return tokens.index_select(0, at.flatten()).float().view(*at.shape, *tokens.shape[1:])
 
-    def _attention(self, layer: int, where: list[tuple[int, int]], mask: Tensor) -> Attention:
+    def _attention(self, layer: int, where: list[tuple[int, int]], at: Tensor) -> Attention:
         queries, keys, values = (
-            self._padded(f"attention.{layer}.{name}", where, mask).transpose(1, 2) for name in PARTS
+            self._padded(f"attention.{layer}.{name}", where, at).transpose(1, 2) for name in PARTS
         )
-        length = mask.shape[1]
+        length = at.shape[1]
         left = self._about[f"sees.{layer}"] == "left"
-        allowed = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        allowed = torch.ones(length, length, dtype=torch.bool, device=at.device).tril()
         return Attention(
             queries,
             keys,
