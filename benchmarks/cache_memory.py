@@ -23,8 +23,8 @@ from pathlib import Path
 
 from rich.progress import track
 
+from benchmarks.arguments import arguments, measured_on
 from benchmarks.page import Lines, setting, show
-from benchmarks.scene import arguments, measured_on
 from benchmarks.timing import ratios, spread
 
 KINDS = ("distil", "finetune")

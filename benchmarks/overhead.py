@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
+from benchmarks.arguments import arguments, measured_on, scene
 from benchmarks.overhead_profile import profiled
 from benchmarks.page import Lines, setting, show
-from benchmarks.scene import Built, Scene, arguments, distillation, measured_on, scene
+from benchmarks.scene import Built, Scene, distillation
 from benchmarks.timing import Stopwatch, compared, measured, take_turns
 from distill_lab.models import state_fingerprint
 from distill_lab.results.show import console

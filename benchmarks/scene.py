@@ -6,12 +6,9 @@ they train does not depend on what they know.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from benchmarks.timing import Clock, Stopwatch
-from distill_lab.budget import Budget
+from distill_lab.budget import Budget, autocast, mixed_precision
 from distill_lab.config import Config
 from distill_lab.forward import forward
 from distill_lab.hydra_entry import compose
@@ -37,13 +34,13 @@ from distill_lab.store import Store
 from distill_lab.tasks import Data, TextTask
 from distill_lab.tasks.batching import training_batches
 from distill_lab.tasks.rows import Rows, Splits
+from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers import SignalPlan
 from distill_lab.teachers.live import Live
 from distill_lab.training import fit
 from distill_lab.types import Batch, Fit, TeacherSource
 
-TEACHER, WIDTH, HEAD = 12, 256, 64
-_SHARED = Path(__file__).resolve().parents[2] / "shared"
+HEAD = 64
 LossOf = Callable[[PreTrainedModel, Batch], Tensor]
 
 
@@ -69,6 +66,11 @@ class Scene:
         folder: Where store and runs go.
         warmup: Steps that stopwatches leave out.
         cpu: Whether stopwatches count computing alone.
+        layers: Of the teacher, and of the student.
+        width: Of both.
+        device: Where they are trained.
+        length: Tokens of a row: rows are joined, repeated where they do not suffice, and cut;
+            None leaves them as they are.
     """
 
     def __init__(
@@ -79,12 +81,19 @@ class Scene:
         folder: Path,
         warmup: int = 0,
         cpu: bool = False,
+        layers: tuple[int, int] = (12, 6),
+        width: int = 256,
+        device: str = "cpu",
+        length: int | None = None,
     ) -> None:
         self.folder = folder
-        self.clock: dict[str, Any] = {"warmup": warmup, "cpu": cpu}
+        self.device = torch.device(device)
+        self.clock: dict[str, Any] = {"warmup": warmup, "cpu": cpu, "device": self.device.type}
+        (self.teacher, self.student), self.width = layers, width
         self.overrides = [
             "task=glue/sst2", f"task.data_dir={data}", f"teacher.model={tokenizer}",
-            f"store_dir={folder}/store", "trainer.accelerator=cpu", "trainer.max_epochs=1",
+            f"trainer.accelerator={self.device.type}", "trainer.max_epochs=1",
+            f"store_dir={folder}/store",
         ]  # fmt: skip
         parts, _ = look_at(compose(*self.overrides))
         splits = parts.task.load()
@@ -94,14 +103,19 @@ class Scene:
         self.data: Data = parts.task.encode(
             drawn, load_tokenizer(str(tokenizer), "tokenizer"), store
         )
+        if length:
+            cut = _joined(self.data.train, rows, length)
+            prints = {**self.data.fingerprints, "train": f"{length} tokens, {rows} rows"}
+            self.data = replace(self.data, train=cut, max_length=length, fingerprints=prints)
         self.problem = parts.task.problem
 
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that has not started."""
         return Stopwatch(**self.clock)
 
-    def sizes(self, layers: int, width: int = WIDTH) -> BertConfig:
+    def sizes(self, layers: int, width: int | None = None) -> BertConfig:
         """Return the configuration of a BERT."""
+        width = width or self.width
         return BertConfig(
             vocab_size=len(self.data.tokenizer),
             num_hidden_layers=layers,
@@ -111,7 +125,7 @@ class Scene:
             **head(self.problem),
         )
 
-    def model(self, layers: int, width: int = WIDTH) -> PreTrainedModel:
+    def model(self, layers: int, width: int | None = None) -> PreTrainedModel:
         """Return a new BERT; the same sizes give the same weights."""
         torch.manual_seed(layers)
         return BertForSequenceClassification(self.sizes(layers, width))
@@ -123,13 +137,16 @@ class Scene:
             *self.overrides, *(f"+callbacks.clock.{k}={v}" for k, v in clock.items()), *overrides
         )
         parts, budget = look_at(config)
-        sizes = self.sizes(TEACHER)
-        name = f"BERT {TEACHER} x {WIDTH}"
-        teacher = Live(lambda: self.model(TEACHER), name, "", "random weights")
+        sizes = self.sizes(self.teacher)
+        name = f"BERT {self.teacher} x {self.width}"
+        teacher = Live(lambda: self.model(self.teacher), name, "", "random weights")
         parts.objective.prepare(Fit(self.problem, sizes, sizes))
         wanted = parts.objective.needs.teacher
-        plan = SignalPlan(parts.teacher.caching, self.data, self.problem, sizes, wanted, name)
-        lab = Lab(Store(config.store_dir), parts.optim, budget, torch.device("cpu"), self.folder)
+        plan = SignalPlan(
+            parts.teacher.caching, self.data, self.problem, sizes, wanted, name,
+            mixed=mixed_precision(config.trainer),
+        )  # fmt: skip
+        lab = Lab(Store(config.store_dir), parts.optim, budget, self.device, self.folder)
         source = plan.source(teacher, lab)
         return Built(config, parts.task, parts.objective, parts.optim, budget, source)
 
@@ -157,14 +174,17 @@ class Scene:
         pl.seed_everything(built.budget.seed, verbose=False)
         watch = self.stopwatch()
         batches = training_batches(self.data.train, built.optim.batch_size, built.budget.seed)
+        student.to(self.device)
         made = built.optim.configure(student, len(batches))
         optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
         clip = built.budget.trainer["gradient_clip_val"]
         # In Lightning's order, on which the last bit of the norm depends.
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         student.train()
-        for batch in batches:
-            loss = loss_of(student, batch)
+        mixed = mixed_precision(built.budget.trainer)
+        for batch in (each.to(self.device) for each in batches):
+            with autocast(mixed, self.device):
+                loss = loss_of(student, batch)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, clip)
@@ -193,52 +213,15 @@ def distillation(built: Built) -> LossOf:
     return loss_of
 
 
-def arguments(about: str, rows: int) -> argparse.ArgumentParser:
-    """Return a parser with what the benchmarks on SST-2 are told.
-
-    Args:
-        about: First line of the help.
-        rows: Training rows, unless told otherwise.
-    """
-    parser = argparse.ArgumentParser(description=about)
-    paths = {
-        "--data": _SHARED / "data/glue/SST-2",
-        "--tokenizer": _SHARED / "models/minilm-l6-h384",
-    }
-    helps = {"--data": "SST-2, train.tsv and dev.tsv", "--tokenizer": "model with a tokeniser"}
-    for name, default in paths.items():
-        parser.add_argument(name, type=Path, default=default, metavar="FOLDER", help=helps[name])
-    parser.add_argument("--rows", type=int, default=rows, help=f"training rows ({rows})")
-    parser.add_argument("--rounds", type=int, default=5, help="repetitions (5)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
-    parser.add_argument("--warmup", type=int, default=10, help="steps that are not timed (10)")
-    parser.add_argument(
-        "--cpu",
-        action="store_true",
-        help="count the seconds that the process computes, with one thread: for a machine that does"
-        " other things too",
-    )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page there")
-    return parser
-
-
-@contextmanager
-def scene(given: argparse.Namespace) -> Iterator[Scene]:
-    """Set the threads and yield a scene whose store and runs are deleted at the end."""
-    given.threads = 1 if given.cpu else given.threads
-    torch.set_num_threads(given.threads)
-    logging.getLogger("distill_lab").setLevel(logging.ERROR)  # random models do odd things
-    with tempfile.TemporaryDirectory() as folder:
-        yield Scene(given.data, given.tokenizer, given.rows, Path(folder), given.warmup, given.cpu)
-
-
-def measured_on(given: argparse.Namespace) -> tuple[str, ...]:
-    """Say how it was measured, for `page.setting`."""
-    clock = ["seconds of computing"] if given.cpu else []
-    threads = f"{given.threads} thread{'s' if given.threads > 1 else ''}"
-    return threads, *clock, f"{given.rounds} rounds", f"{given.rows} rows"
-
-
 def _some(rows: Rows, count: int) -> Rows:
     order = np.random.default_rng(0).permutation(len(rows))
     return rows.take(order[:count])
+
+
+def _joined(rows: TokenRows, count: int, length: int) -> TokenRows:
+    """Return rows of one length that hold the tokens of others, one after another."""
+    columns = {n: np.resize(v, count * length) for n, v in rows.columns.items()}
+    offsets = np.arange(count + 1, dtype=np.int64) * length
+    return TokenRows(
+        np.arange(count), np.resize(rows.labels, count), columns, offsets, rows.padding
+    )

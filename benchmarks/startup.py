@@ -29,8 +29,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.progress import track
 
+from benchmarks.arguments import arguments
 from benchmarks.page import Lines, setting, show
-from benchmarks.scene import arguments
 from benchmarks.startup_trace import MARK
 from benchmarks.timing import spread
 from distill_lab.launch.jobs import Job

@@ -23,8 +23,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.arguments import arguments, measured_on, scene
 from benchmarks.page import Lines, setting, show
-from benchmarks.scene import TEACHER, Scene, arguments, measured_on, scene
+from benchmarks.scene import Scene
 from benchmarks.throughput_others import installed
 
 TABLE = ["line", "jobs", "seconds", "seconds a further job", "against ours", "must reach"]
@@ -49,7 +50,7 @@ class Scenery:
         self.folder = here.folder
         self.data = _subset(data, here.folder / "SST-2", rows)
         self.teacher = here.folder / "teacher"
-        here.model(TEACHER).save_pretrained(self.teacher)
+        here.model(here.teacher).save_pretrained(self.teacher)
         here.data.tokenizer.save_pretrained(self.teacher)
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
 

@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
+from benchmarks.arguments import arguments, measured_on, scene
 from benchmarks.page import Lines, setting, show
-from benchmarks.scene import Built, Scene, arguments, labels_alone, measured_on, scene
+from benchmarks.scene import Built, Scene, labels_alone
 from benchmarks.throughput_others import installed, textbrewer, trainer
 from benchmarks.timing import Arm, Stopwatch, compared, measured, take_turns
 from distill_lab.results.show import console
@@ -50,7 +51,7 @@ def arms(here: Scene, stored: Built, fast: str) -> dict[str, Arm]:
     """
     quick, live = here.build(fast), here.build("teacher.cache=off")
     rows = len(here.data.train)
-    student = partial(here.model, 6)
+    student = partial(here.model, here.student)
     return {
         OURS: lambda: here.distil(student(), stored),
         f"{OURS}, {fast}": lambda: here.distil(student(), quick),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding, PreTrainedModel, TrainerCallback, get_scheduler
 
-from benchmarks.scene import TEACHER, Scene
+from benchmarks.scene import Scene
 from benchmarks.timing import Stopwatch
 
 TEMPERATURE, LAM, PADDED = 4.0, 0.5, 128
@@ -38,18 +38,22 @@ def encoded(scene: Scene, rows: int) -> list[Row]:
     return found
 
 
-def trainer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
+def trainer(
+    scene: Scene, student: PreTrainedModel, rows: int, batch_size: int = 32, bf16: bool = False
+) -> Stopwatch:
     """Distil by transformers' Trainer with the loss that its guides write and a live teacher."""
     hf: Any = import_module("transformers")
     watch = scene.stopwatch()
-    teacher = scene.model(TEACHER).eval()
+    teacher = scene.model(scene.teacher).eval().to(scene.device)
+    on_cpu = scene.device.type == "cpu"
 
     class Distiller(hf.Trainer):
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any
         ) -> Any:
             answer = model(**inputs)
-            with torch.no_grad():
+            half = torch.autocast(scene.device.type, torch.bfloat16, enabled=bf16)
+            with torch.no_grad(), half:
                 wanted = teacher(**inputs).logits
             soft = F.kl_div(
                 F.log_softmax(answer.logits / TEMPERATURE, dim=-1),
@@ -63,12 +67,15 @@ def trainer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch.step(args.per_device_train_batch_size)
 
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            watch.stop()
+
     with tempfile.TemporaryDirectory() as out:
         settings = hf.TrainingArguments(
-            out, per_device_train_batch_size=32, num_train_epochs=1, learning_rate=5e-5,
+            out, per_device_train_batch_size=batch_size, num_train_epochs=1, learning_rate=5e-5,
             weight_decay=0.01, warmup_steps=0.1, max_grad_norm=1.0, lr_scheduler_type="linear",
-            save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
-            dataloader_pin_memory=False, dataloader_drop_last=True,
+            save_strategy="no", report_to=[], use_cpu=on_cpu, disable_tqdm=True,
+            bf16=bf16, dataloader_pin_memory=not on_cpu, dataloader_drop_last=True,
         )  # fmt: skip
         Distiller(
             model=student, args=settings, train_dataset=encoded(scene, rows),
@@ -99,7 +106,7 @@ def textbrewer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
             package.DistillationConfig(
                 temperature=TEMPERATURE, hard_label_weight=1 - LAM, kd_loss_weight=LAM
             ),
-            scene.model(TEACHER).eval(), student.train(), adaptor, adaptor,
+            scene.model(scene.teacher).eval(), student.train(), adaptor, adaptor,
         )  # fmt: skip
         with distiller:
             distiller.train(

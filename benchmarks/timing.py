@@ -11,6 +11,7 @@ from operator import truediv
 from typing import ClassVar
 
 import pytorch_lightning as pl
+import torch
 from rich.progress import track
 
 from distill_lab.types import Batch
@@ -23,6 +24,8 @@ class Stopwatch:
         warmup: Steps that are left out: they allocate memory and fill caches.
         cpu: Whether to count the seconds that the process computed, summed over its threads, rather
             than those on the wall: what other processes take does not show.
+        device: Where is computed. Steps on a GPU are asked for ahead of it: there only the first
+            and the last moment that count are waited for, and `usual` means nothing.
 
     Attributes:
         profile: Switched on for the steps that count, of all stopwatches, where it is not None.
@@ -30,8 +33,9 @@ class Stopwatch:
 
     profile: ClassVar[cProfile.Profile | None] = None
 
-    def __init__(self, warmup: int, cpu: bool = False) -> None:
+    def __init__(self, warmup: int, cpu: bool = False, device: str = "cpu") -> None:
         self.warmup = warmup
+        self.device = device
         self._now = time.process_time if cpu else time.perf_counter
         self._ends: list[float] = []
         self._rows: list[int] = []
@@ -42,6 +46,8 @@ class Stopwatch:
         Args:
             rows: Rows that the step has trained on.
         """
+        if len(self._ends) + 1 == max(self.warmup, 1):
+            self._wait()
         self._ends.append(self._now())
         self._rows.append(rows)
         if self.profile is not None and len(self._ends) == max(self.warmup, 1):
@@ -51,6 +57,13 @@ class Stopwatch:
         """Say that no step follows."""
         if self.profile is not None:
             self.profile.disable()
+        if self.device != "cpu":
+            self._wait()
+            self._ends[-1] = self._now()
+
+    def _wait(self) -> None:
+        if self.device != "cpu":
+            torch.accelerator.synchronize()
 
     @property
     def steps(self) -> int:
@@ -104,10 +117,11 @@ class Clock(pl.Callback):
     Args:
         warmup: As of the stopwatch.
         cpu: As of the stopwatch.
+        device: As of the stopwatch.
     """
 
-    def __init__(self, *, warmup: int, cpu: bool) -> None:
-        self.watch = Stopwatch(warmup, cpu)
+    def __init__(self, *, warmup: int, cpu: bool, device: str) -> None:
+        self.watch = Stopwatch(warmup, cpu, device)
 
     def on_train_batch_end(
         self,
