@@ -57,7 +57,7 @@ def fit(
         module.role = name
         accumulate = trainer.accumulate_grad_batches
         device = trainer.strategy.root_device
-        if device.type == "cuda":
+        if device.type == "cuda" and torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
         started = time.perf_counter()
