@@ -83,6 +83,20 @@ def test_ctrl_c_leaves_no_result_and_says_how_to_go_on(
     assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob("error.txt"))
 
 
+@pytest.mark.parametrize("folder", ["study", "seed", "objective", "experiments"])
+def test_other_folders_of_the_working_folder_are_not_configuration(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "hinton.yaml").write_text("temperature: 99")
+    answer = typed(
+        "train", "study=mine", "seed=7", "objective=hinton", "--cfg", "job", cwd=tmp_path
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "study: mine" in answer.stdout and "seed: 7" in answer.stdout
+    assert "temperature: 99" not in answer.stdout
+
+
 def test_experiments_of_the_working_folder_are_found(tmp_path: Path) -> None:
     (tmp_path / "experiments").mkdir()
     overlay = "# @package _global_\nstudy: mine\nobjective: {temperature: 7}\n"
