@@ -340,6 +340,19 @@ def test_student_that_puts_pairs_together_otherwise(
     assert "cuts text otherwise (case, accents, or what stands between texts)" in said
 
 
+def test_student_that_cuts_a_row_of_the_task_otherwise(
+    refused: Callable[..., str], finetuned: Path, tmp_path: Path
+) -> None:
+    folder = copied(finetuned, tmp_path / "student")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    other = {"type": "Replace", "pattern": {"String": "the"}, "content": "of"}
+    both = [tokenizer["normalizer"], other]
+    tokenizer["normalizer"] = {"type": "Sequence", "normalizers": both}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    said = refused("student=pretrained", "student.model=./student")
+    assert "cuts text otherwise" in said and " the" in said.split("such as")[1]
+
+
 @pytest.mark.parametrize(
     ("objective", "schedule", "said"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -95,6 +95,7 @@ def check_same_tokenizer(
     other: PreTrainedTokenizerBase,
     where: str,
     remedy: str,
+    samples: Iterable[tuple[str, ...]] = (),
 ) -> None:
     """Refuse a model whose token ids mean something else than the teacher's.
 
@@ -103,6 +104,7 @@ def check_same_tokenizer(
         other: The model's.
         where: Key and value that named the model.
         remedy: What to do instead.
+        samples: Texts or pairs of the task, cut by both beside some that often tell.
 
     Raises:
         ModelError: If vocabulary or cutting differ.
@@ -116,11 +118,13 @@ def check_same_tokenizer(
         )
     if tokenizer_fingerprint(teacher) == tokenizer_fingerprint(other):
         return
-    if any(teacher(*probe)["input_ids"] != other(*probe)["input_ids"] for probe in _PROBES):
-        raise ModelError(
-            f"{where}: its tokeniser has the teacher's vocabulary but cuts text otherwise"
-            f" (case, accents, or what stands between texts); {remedy}"
-        )
+    for probe in (*_PROBES, *samples):
+        if teacher(*probe)["input_ids"] != other(*probe)["input_ids"]:
+            raise ModelError(
+                f"{where}: its tokeniser has the teacher's vocabulary but cuts text otherwise"
+                f" (case, accents, or what stands between texts), such as"
+                f" {' | '.join(probe)[:60]!r}; {remedy}"
+            )
 
 
 def check_schedules(callbacks: Mapping[str, Any], objective: Objective) -> None:

@@ -44,7 +44,7 @@ class Pretrained(Student):
         check_same_tokenizer(
             data.tokenizer, own, f"student.model={self.model}",
             "take a student with the teacher's tokeniser, or let each read by its own with"
-            " student.own_tokenizer=true",
+            " student.own_tokenizer=true", data.texts(),
         )  # fmt: skip
         config = load_config(self.model, "student.model")
         check_fits(config, data, "student.model", self.model)

@@ -47,6 +47,16 @@ class Data:
         """Return these rows with what the teacher reads of them."""
         return replace(self, train=self.train.beside(for_teacher.train), for_teacher=for_teacher)
 
+    def texts(self, count: int = 32) -> list[tuple[str]]:
+        """Return some training rows as text again, as far as tokens tell."""
+        rows, step = self.train, max(1, len(self.train) // count)
+        ids = rows.columns["input_ids"]
+        cuts = [slice(*rows.offsets[at : at + 2]) for at in range(0, len(rows), step)][:count]
+        told = self.tokenizer.batch_decode(
+            [ids[c].tolist() for c in cuts], skip_special_tokens=True
+        )
+        return [(text,) for text in told]
+
     @property
     def fingerprint(self) -> str:
         """16 digits that change with any row, the tokeniser or the length."""

@@ -44,6 +44,12 @@ class Rows:
             self.labels[index],
         )
 
+    def sample(self, count: int = 32) -> list[tuple[str, ...]]:
+        """Return texts, or pairs, of some rows from all over."""
+        sides = [self.text] if self.pair is None else [self.text, self.pair]
+        step = max(1, len(self) // count)
+        return [tuple(side[at] for side in sides) for at in range(0, len(self), step)][:count]
+
     def fingerprint(self) -> str:
         """Return 16 digits that change with any id, text or label."""
         state = hashlib.sha256()

@@ -190,7 +190,7 @@ class Ensemble(Teacher):
             if other is not first:
                 check_same_tokenizer(
                     own, other.tokenizer(splits, max_length), f"teacher.models: {other.model}",
-                    "take members with one vocabulary",
+                    "take members with one vocabulary", splits.train.sample(),
                 )  # fmt: skip
         return own
 
