@@ -28,7 +28,7 @@ from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Built, Scene, labels_alone
 from benchmarks.throughput_others import installed, textbrewer, trainer
 from benchmarks.timing import Arm, Stopwatch, compared, measured, take_turns
-from distill_lab.results.show import console
+from distill_lab.guards import has_bfloat16
 
 OURS, LIVE = "distill_lab", "distill_lab, live teacher"
 BARE, TRAINER = "bare loop, fine-tuning, no teacher", "transformers Trainer, padded to the batch"
@@ -49,17 +49,20 @@ def arms(here: Scene, stored: Built, fast: str) -> dict[str, Arm]:
         stored: The default configuration, its signals stored.
         fast: Override that makes the fast arm.
     """
-    quick, live = here.build(fast), here.build("teacher.cache=off")
+    live = here.build("teacher.cache=off")
     rows = len(here.data.train)
     student = partial(here.model, here.student)
-    return {
+    found = {
         OURS: lambda: here.distil(student(), stored),
-        f"{OURS}, {fast}": lambda: here.distil(student(), quick),
         BARE: lambda: here.bare(student(), stored, labels_alone),
         LIVE: lambda: here.distil(student(), live),
         TRAINER: lambda: trainer(here, student(), rows // FEWER[TRAINER]),
         BREWER: lambda: textbrewer(here, student(), rows // FEWER[BREWER]),
     }
+    if fast != FAST or has_bfloat16():
+        quick = here.build(fast)
+        found[f"{OURS}, {fast}"] = lambda: here.distil(student(), quick)
+    return found
 
 
 def lines(found: Mapping[str, Sequence[Stopwatch]], fast: str) -> Lines:
@@ -90,7 +93,6 @@ def main() -> None:
     parser.add_argument("--fast", default=FAST, metavar="OVERRIDE", help=f"the fast arm ({FAST})")
     parser.add_argument("--only", default="", metavar="TEXT", help="arms with this in their name")
     given = parser.parse_args()
-    screen = console()
     with scene(given) as here:
         started = time.perf_counter()
         stored = here.build()
@@ -101,17 +103,18 @@ def main() -> None:
                 absent.append(f"{name}: not installed, left out; pip install {package}")
                 del chosen[name]
         chosen = {n: arm for n, arm in chosen.items() if n == OURS or given.only in n}
+        if f"{OURS}, {given.fast}" not in chosen:
+            absent.append(f"{given.fast}: left out; this processor does not compute in bfloat16")
         watches = take_turns(chosen, given.rounds)
         tokens = here.data.train.lengths.mean()
     said = setting(
         f"transformers {version('transformers')}",
         *measured_on(given), f"{tokens:.1f} tokens a row", f"signals stored in {took:.1f} s",
+        *absent,
     )  # fmt: skip
     table = lines(watches, f"{OURS}, {given.fast}")
     title = "Rows a second (least to greatest of the rounds)"
     show(given.markdown, "benchmarks.throughput", said, __doc__, [(title, TABLE, table)])
-    for line in absent:
-        screen.print(line)
 
 
 if __name__ == "__main__":

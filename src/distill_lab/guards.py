@@ -182,6 +182,12 @@ def check_alignment(needs: Needs, data: Data) -> None:
         )
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; False where it would have to pretend."""
+    can = torch.cpu.get_capabilities()
+    return can.get("architecture") != "x86_64" or can["avx512_bf16"] or can["amx_bf16"]
+
+
 def tell_slow_precision(precision: str, device: torch.device) -> None:
     """Warn of bfloat16 on a processor that cannot compute in it.
 
@@ -189,10 +195,7 @@ def tell_slow_precision(precision: str, device: torch.device) -> None:
         precision: As of Lightning's Trainer.
         device: Where it trains.
     """
-    if not precision.startswith("bf16") or device.type != "cpu":
-        return
-    can = torch.cpu.get_capabilities()
-    if can.get("architecture") == "x86_64" and not (can["avx512_bf16"] or can["amx_bf16"]):
+    if precision.startswith("bf16") and device.type == "cpu" and not has_bfloat16():
         log.warning(
             "trainer.precision=%s: this processor has no bfloat16 arithmetic, so training is slower"
             " than in float32, perhaps many times; leave out trainer=fast",
