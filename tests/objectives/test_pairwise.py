@@ -13,7 +13,6 @@ from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.minilm import relation_kl
 from distill_lab.objectives.minilm_v2 import redivided
 from distill_lab.objectives.tinybert import score_distance
-from distill_lab.types import Attention
 from tests.objectives.inner_cases import Layer, as_attention, layer
 
 DISTANCES = {
@@ -36,9 +35,10 @@ ALLOWED = {
 }
 
 
-def found(
-    name: str, sides: tuple[Layer, Layer], mask: Tensor, allowed: Tensor | None
-) -> tuple[Tensor, list[Tensor | None]]:
+Found = tuple[Tensor, list[Tensor | None]]
+
+
+def found(name: str, sides: tuple[Layer, Layer], mask: Tensor, allowed: Tensor | None) -> Found:
     leaves = {part: value.clone().requires_grad_() for part, value in sides[0].items()}
     s, t = (replace(as_attention(side), allowed=allowed) for side in (leaves, sides[1]))
     loss = 3 * DISTANCES[name](s, t, mask)  # type: ignore[no-untyped-call]
@@ -54,27 +54,52 @@ def test_pieces_give_value_and_gradient_of_the_whole(
 ) -> None:
     sides = layer(0), layer(100)
     whole = found(name, sides, mask, allowed)
-    pieces = []
-
-    def counted(side: Attention, cut: pairwise.Cut) -> Attention:
-        pieces.append(cut)
-        return piece(side, cut)
-
-    piece = pairwise._piece
-    monkeypatch.setattr(pairwise, "_piece", counted)
     monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 1})
-    cut = found(name, sides, mask, allowed)
-    assert len(pieces) == 2 * 3  # student and teacher, row by row
-    for number, (rows, tokens) in enumerate(pieces):
-        assert rows == slice(number // 2, number // 2 + 1)
-        seen = mask[number // 2].nonzero().flatten().tolist() or [0, 3]
-        assert tokens == slice(seen[0], seen[-1] + 1)  # from its first token to its last
+    equal(found(name, sides, mask, allowed), whole)
+
+    def as_on_a_gpu(mask: Tensor, heads: int) -> list[pairwise.Piece]:
+        return [pairwise.Piece(slice(row, row + 2), slice(0, 4)) for row in (0, 2)]
+
+    monkeypatch.setattr(pairwise, "_plan", as_on_a_gpu)
+    equal(found(name, sides, mask, allowed), whole)
+
+
+def equal(cut: Found, whole: Found) -> None:
     torch.testing.assert_close(cut[0], whole[0], rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(cut[1], whole[1], strict=True):
         zero = torch.zeros(3, 2, 4, 3)
         torch.testing.assert_close(
             zero if ours is None else ours, zero if theirs is None else theirs, rtol=1e-5, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_a_piece_reaches_from_its_first_token_to_its_last(
+    mask: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 1})
+    pieces = pairwise._plan(mask, 2)
+    rows = [int(row) for piece in pieces for row in piece.rows]
+    assert sorted(rows) == [0, 1, 2]
+    for row, piece in zip(rows, pieces, strict=True):
+        seen = mask[row].nonzero().flatten().tolist() or [0, 3]
+        assert piece.tokens == slice(seen[0], seen[-1] + 1)
+        assert piece.whole == (int(mask[row].sum()) == seen[-1] + 1 - seen[0])
+
+
+def test_rows_of_similar_length_are_compared_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = torch.tensor([2, 8, 3, 7, 2, 8])
+    mask = (torch.arange(8) < lengths[:, None]).long()
+    monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 2 * 2 * 8**2})  # two heads, two long rows
+    pieces = [(p.rows.tolist(), p.tokens.stop, p.whole) for p in pairwise._plan(mask, 2)]  # type: ignore[union-attr]
+    assert pieces == [([0, 4, 2], 3, False), ([3, 1], 8, False), ([5], 8, True)]
+
+
+def test_another_device_is_not_waited_for() -> None:
+    mask = torch.ones(70, 512, device="meta")
+    pieces = pairwise._plan(mask, 2**5)
+    assert [piece.rows for piece in pieces] == [slice(i, i + 8) for i in range(0, 70, 8)]
+    assert not any(piece.whole for piece in pieces)
 
 
 @pytest.mark.parametrize("name", DISTANCES)

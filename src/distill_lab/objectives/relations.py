@@ -1,4 +1,4 @@
-"""Comparing attention: which keys count, and divergences between rows of scores."""
+"""Comparing attention: divergences between rows of scores, and models that can be compared."""
 
 from __future__ import annotations
 
@@ -8,33 +8,12 @@ from torch import Tensor
 from distill_lab.attention import can_be_caught, is_causal
 from distill_lab.errors import ConfigError
 from distill_lab.models import classifier_class
-from distill_lab.types import Attention, Fit
+from distill_lab.types import Fit
 
 _NOT_NEAR_0 = 1e-30
 
 
-def seen(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
-    """Return which pairs of query and key count: tokens, that both models let see each other.
-
-    Args:
-        student: One layer's attention.
-        teacher: One layer's attention, of the same length.
-        mask: 1 for tokens, 0 for padding, `[batch, length]`.
-
-    Returns:
-        bool, broadcastable to `[batch, heads, length, length]`.
-    """
-    tokens = mask.bool()
-    if student.allowed is None and teacher.allowed is None and _all(tokens):
-        return tokens.new_ones(1, 1, 1, 1)
-    pairs = tokens[:, None, :, None] & tokens[:, None, None, :]
-    for side in (student, teacher):
-        if side.allowed is not None:
-            pairs = pairs & side.allowed
-    return pairs
-
-
-def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return KL(softmax(teacher) || softmax(student)) of rows of scores, and its gradient.
 
     `KL(p || q) = sum p (t - s) - (logsumexp(t) - logsumexp(s))`, with the gradient `q - p`: two
@@ -43,7 +22,7 @@ def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Te
     Args:
         student: Scores, float32 `[batch, heads, length, length]`.
         teacher: Scores of the same shape; overwritten.
-        pairs: Which count, see `seen`; a row without any is 0, as both sides are hidden alike.
+        pairs: Which count, None for all; a row without any is 0, as both sides are hidden alike.
 
     Returns:
         The sum over queries and heads, and the gradient of the student's scores.
@@ -61,18 +40,18 @@ def _logsumexp(scores: Tensor, probabilities: Tensor) -> Tensor:
     The diagonal's where none of them is near 0; finding the largest takes longer than a softmax.
     """
     own = probabilities.diagonal(dim1=-2, dim2=-1)
-    if _all(own > _NOT_NEAR_0):
+    if own.device.type == "cpu" and bool((own > _NOT_NEAR_0).all()):
         return scores.diagonal(dim1=-2, dim2=-1) - own.log()
     return scores.amax(dim=-1) - probabilities.amax(dim=-1).log()
 
 
-def rows_mse(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def rows_mse(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the squared difference of the softmax of rows of scores, and its gradient.
 
     Args:
         student: Scores, float32 `[batch, heads, length, length]`.
         teacher: Scores of the same shape.
-        pairs: Which count, see `seen`; what is hidden on both sides is equal.
+        pairs: Which count, None for all; what is hidden on both sides is equal.
 
     Returns:
         The sum over pairs and heads, and the gradient of the student's scores.
@@ -83,19 +62,19 @@ def rows_mse(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, T
     return _square(difference), q.mul_(2 * (difference - outer))
 
 
-def scores_mse(student: Tensor, teacher: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def scores_mse(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the squared difference of scores, and its gradient.
 
     Args:
         student: Scores, float32 `[batch, heads, length, length]`; overwritten.
         teacher: Scores of the same shape.
-        pairs: Which count, see `seen`.
+        pairs: Which count, None for all.
 
     Returns:
         The sum over pairs and heads, and the gradient of the student's scores.
     """
     difference = student.sub_(teacher)
-    if not _all(pairs):
+    if pairs is not None:
         difference.masked_fill_(~pairs, 0.0)
     return _square(difference), 2 * difference
 
@@ -105,7 +84,7 @@ def _square(difference: Tensor) -> Tensor:
     return torch.dot(flat, flat)
 
 
-def hide(scores: Tensor, pairs: Tensor) -> Tensor:
+def hide(scores: Tensor, pairs: Tensor | None) -> Tensor:
     """Return scores of which a softmax sees only the pairs that count.
 
     The lowest number, which absorbs any score, is added, in place: that costs less than filling it
@@ -113,18 +92,13 @@ def hide(scores: Tensor, pairs: Tensor) -> Tensor:
 
     Args:
         scores: float32 `[batch, heads, length, length]`.
-        pairs: Which count, see `seen`.
+        pairs: Which count, None for all.
     """
-    if _all(pairs):
+    if pairs is None:
         return scores
     lowest = torch.finfo(torch.float32).min
     added = torch.zeros(pairs.shape, dtype=torch.float32, device=pairs.device)
     return scores.add_(added.masked_fill_(~pairs, lowest))
-
-
-def _all(which: Tensor) -> bool:
-    """Whether all count, where that can be known without waiting for the device."""
-    return which.device.type == "cpu" and bool(which.all())
 
 
 def needs_attention(fit: Fit, name: str) -> None:
