@@ -9,8 +9,9 @@ Utilisation is that of model FLOPs: 6 for each weight of the student's layers an
 4 backward), 2 for the teacher's where it runs, attention's products likewise, by the time and by
 the card's dense bfloat16 peak (`--peak`, TFLOP/s; 989 is that of an H100 or H200 SXM). Embeddings,
 head, clipping and optimizer count as time alone. The Trainer runs its teacher at every step, under
-autocast as its student; the lab's signals are stored, and once it too has a live teacher. The time
-of storing them (one pass of the teacher, shared by all later runs) is said, and in no ratio.
+autocast as its student, and has four workers that collate; the lab's signals are stored, and once
+it too has a live teacher. The time of storing them (one pass of the teacher, shared by all later
+runs) is said, and in no ratio.
 
     pip install accelerate    # for the Trainer
     python -m benchmarks.gpu --data SST-2 --tokenizer MODEL [--markdown FILE]
@@ -19,6 +20,7 @@ of storing them (one pass of the teacher, shared by all later runs) is said, and
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import statistics
 import tempfile
@@ -61,12 +63,11 @@ class Arms:
         started = time.perf_counter()
         stored = here.build(*usual)
         self.storing = time.perf_counter() - started
-        live = here.build(*usual, "teacher.cache=off")
         student = partial(here.model, here.student)
         rows = len(here.data.train)
         self.by_name: dict[str, Arm] = {
             CACHED: lambda: here.distil(student(), stored),
-            LIVE: lambda: here.distil(student(), live),
+            LIVE: lambda: here.distil(student(), here.build(*usual, "teacher.cache=off")),
             BARE: lambda: here.bare(student(), stored, labels_alone),
         }
         if compiled:
@@ -83,10 +84,13 @@ class Arms:
         if self.here.device.type != "cuda":  # a try, on a machine without
             self.memory[name] = float("nan")
             return self.by_name[name]()
+        gc.collect()  # trainers hold themselves in circles
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()  # a teacher that an arm before has left
         watch = self.by_name[name]()
-        self.memory[name] = torch.cuda.max_memory_allocated() / 1e9
+        took = (torch.cuda.max_memory_allocated() - before) / 1e9
+        self.memory[name] = max(self.memory.get(name, 0.0), took)
         return watch
 
 
@@ -157,7 +161,7 @@ def main() -> None:
             rows = len(here.data.train)
         tables.append((f"Batches of {size}, {rows} rows (least to greatest)", TABLE, table))
         said.append(f"signals of {rows} rows stored in {arms.storing:.1f} s")
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else given.device
+    card = torch.cuda.get_device_name() if given.device == "cuda" else given.device
     about = setting(
         f"transformers {version('transformers')}", card, f"{given.rounds} rounds", *said
     )

@@ -141,7 +141,9 @@ def _found(function: ast.FunctionDef, source: str) -> Iterator[Found]:
     for argument in (*function.args.args, *function.args.kwonlyargs):
         if argument.arg in ("mask", "pairs"):
             first = function.body[1 if ast.get_docstring(function) else 0]
-            text = f"{argument.arg} = {argument.arg} | True\n{' ' * first.col_offset}"
+            name, none = argument.arg, "None" in ast.unparse(argument.annotation or argument)
+            all_of = f"None if {name} is None else {name} | True" if none else f"{name} | True"
+            text = f"{name} = {all_of}\n{' ' * first.col_offset}"
             yield "mask", first, text
     annotations = {id(n) for a in _annotations(function) for n in ast.walk(a)}
     for node in (n for n in ast.walk(function) if id(n) not in annotations):

@@ -66,9 +66,8 @@ def trainer(
     class Ticks(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch.step(args.per_device_train_batch_size)
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            watch.stop()
+            if state.global_step == state.max_steps:
+                watch.stop()
 
     with tempfile.TemporaryDirectory() as out:
         settings = hf.TrainingArguments(
@@ -76,6 +75,7 @@ def trainer(
             weight_decay=0.01, warmup_steps=0.1, max_grad_norm=1.0, lr_scheduler_type="linear",
             save_strategy="no", report_to=[], use_cpu=on_cpu, disable_tqdm=True,
             bf16=bf16, dataloader_pin_memory=not on_cpu, dataloader_drop_last=True,
+            dataloader_num_workers=0 if on_cpu else 4,
         )  # fmt: skip
         Distiller(
             model=student, args=settings, train_dataset=encoded(scene, rows),

@@ -83,18 +83,15 @@ def test_ctrl_c_leaves_no_result_and_says_how_to_go_on(
     assert not list(tmp_path.rglob("result.json")) and not list(tmp_path.rglob("error.txt"))
 
 
-@pytest.mark.parametrize("folder", ["study", "seed", "objective", "experiments"])
-def test_other_folders_of_the_working_folder_are_not_configuration(
-    tmp_path: Path, folder: str
-) -> None:
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "hinton.yaml").write_text("temperature: 99")
-    answer = typed(
-        "train", "study=mine", "seed=7", "objective=hinton", "--cfg", "job", cwd=tmp_path
-    )
+def test_other_folders_of_the_working_folder_are_not_configuration(tmp_path: Path) -> None:
+    for folder in ("study", "seed", "objective"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text("lam: 99")
+    answer = typed("train", "study=mine", "seed=7", "--cfg", "job", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "study: mine" in answer.stdout and "seed: 7" in answer.stdout
-    assert "temperature: 99" not in answer.stdout
+    answer = typed("train", "objective=mine", "--cfg", "job", cwd=tmp_path)
+    assert answer.returncode == 2 and "objective=mine: there is no such choice" in answer.stderr
 
 
 def test_experiments_of_the_working_folder_are_found(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def check_alignment(needs: Needs, data: Data) -> None:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16; False where it would have to pretend."""
+    """Whether the processor computes in bfloat16, as far as is known: x86 tells, others may not."""
     can = torch.cpu.get_capabilities()
     return can.get("architecture") != "x86_64" or can["avx512_bf16"] or can["amx_bf16"]
 

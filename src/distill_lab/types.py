@@ -13,6 +13,14 @@ from transformers import PretrainedConfig
 from distill_lab.top_logits import TopLogits
 
 
+def onto(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device, without waiting for what it has yet to do where that is safe.
+
+    On MPS it is not (https://github.com/pytorch/pytorch/issues/83015).
+    """
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is to be learned.
@@ -66,11 +74,10 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch with what models compute with on a device."""
         inputs, teacher = (
-            {name: values.to(device, non_blocking=True) for name, values in side.items()}
+            {name: onto(values, device) for name, values in side.items()}
             for side in (self.inputs, self.teacher_inputs)
         )
-        labels = self.labels.to(device, non_blocking=True)
-        return Batch(self.ids, inputs, labels, teacher, self.per_step)
+        return Batch(self.ids, inputs, onto(self.labels, device), teacher, self.per_step)
 
     def for_teacher(self) -> Batch:
         """Return the rows as the teacher reads them."""

@@ -31,6 +31,7 @@ MASKS = {
 ALLOWED = {
     "all": None,
     "left only": torch.ones(4, 4, dtype=torch.bool).tril(),
+    "padding": MASKS["right"].bool()[:, None, None, :],
     "row by row": (torch.arange(48).view(3, 1, 4, 4) % 3 > 0) | torch.eye(4, dtype=torch.bool),
 }
 
@@ -60,7 +61,12 @@ def test_pieces_give_value_and_gradient_of_the_whole(
     def as_on_a_gpu(mask: Tensor, heads: int) -> list[pairwise.Piece]:
         return [pairwise.Piece(slice(row, row + 2), slice(0, 4)) for row in (0, 2)]
 
+    def kept(allowed: Tensor | None, tokens: Tensor) -> Tensor | None:
+        """Without a look at what it hides."""
+        return None if allowed is None else allowed.expand(3, 1, 4, 4)
+
     monkeypatch.setattr(pairwise, "_plan", as_on_a_gpu)
+    monkeypatch.setattr(pairwise, "_beyond_padding", kept)
     equal(found(name, sides, mask, allowed), whole)
 
 

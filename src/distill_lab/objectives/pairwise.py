@@ -161,10 +161,8 @@ def _beyond_padding(allowed: Tensor | None, tokens: Tensor) -> Tensor | None:
     if allowed is None:
         return None
     rows, length = tokens.shape
-    if tokens.device.type == "cpu":
-        pairs = tokens[:, None, :, None] & tokens[:, None, None, :]
-        if (allowed | ~pairs).all():
-            return None
+    if tokens.device.type == "cpu" and (allowed | ~_of_tokens(tokens)).all():
+        return None
     heads = allowed.shape[1] if allowed.dim() == 4 else 1
     return allowed.expand(rows, heads, length, length)
 
@@ -174,8 +172,12 @@ def _pairs(tokens: Tensor, allowed: list[Tensor | None], piece: Piece) -> Tensor
     hiding = [x for x in allowed if x is not None]
     if piece.whole and not hiding:
         return None
-    seen = piece.of(tokens)[:, piece.tokens]
-    pairs = seen[:, None, :, None] & seen[:, None, None, :]
+    pairs = _of_tokens(piece.of(tokens)[:, piece.tokens])
     for each in hiding:
         pairs = pairs & piece.of(each)[:, :, piece.tokens, piece.tokens]
     return pairs
+
+
+def _of_tokens(mask: Tensor) -> Tensor:
+    """Return which pairs are of tokens, none of padding, bool `[rows, 1, length, length]`."""
+    return mask[:, None, :, None] & mask[:, None, None, :]

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.store import Store, digest
 from distill_lab.tasks.metrics import METRICS, compute
-from distill_lab.tasks.rows import Rows, Splits, carve
+from distill_lab.tasks.rows import Rows, Splits, carve, spread
 from distill_lab.tasks.stored import stored_rows
 from distill_lab.tasks.tokens import TokenRows, tokenizer_fingerprint
 from distill_lab.types import Problem
@@ -49,9 +49,8 @@ class Data:
 
     def texts(self, count: int = 32) -> list[tuple[str]]:
         """Return some training rows as text again, as far as tokens tell."""
-        rows, step = self.train, max(1, len(self.train) // count)
-        ids = rows.columns["input_ids"]
-        cuts = [slice(*rows.offsets[at : at + 2]) for at in range(0, len(rows), step)][:count]
+        rows, ids = self.train, self.train.columns["input_ids"]
+        cuts = [slice(*rows.offsets[at : at + 2]) for at in spread(len(rows), count)]
         told = self.tokenizer.batch_decode(
             [ids[c].tolist() for c in cuts], skip_special_tokens=True
         )

@@ -16,6 +16,11 @@ from distill_lab.types import Problem
 Ids = npt.NDArray[np.int64]
 
 
+def spread(rows: int, count: int) -> list[int]:
+    """Return positions of some rows, the first and the last among them."""
+    return [int(at) for at in np.linspace(0, rows - 1, min(count, rows))]
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of one source file or set.
@@ -47,8 +52,7 @@ class Rows:
     def sample(self, count: int = 32) -> list[tuple[str, ...]]:
         """Return texts, or pairs, of some rows from all over."""
         sides = [self.text] if self.pair is None else [self.text, self.pair]
-        step = max(1, len(self) // count)
-        return [tuple(side[at] for side in sides) for at in range(0, len(self), step)][:count]
+        return [tuple(side[at] for side in sides) for at in spread(len(self), count)]
 
     def fingerprint(self) -> str:
         """Return 16 digits that change with any id, text or label."""

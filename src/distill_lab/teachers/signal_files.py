@@ -25,7 +25,7 @@ from distill_lab.attention import head_width
 from distill_lab.tasks.rows import Ids
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.top_logits import TopK, TopLogits
-from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted
+from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted, onto
 
 FILE_BYTES = 64 * 2**20
 PARTS = ("queries", "keys", "values")
@@ -183,7 +183,7 @@ class SignalFiles:
         top = self._top(where, device)
         logits = batch.labels.new_empty(len(batch), 0, dtype=torch.float32)
         if top is None:
-            logits = self._rows("logits", where).to(device)
+            logits = onto(self._rows("logits", where), device)
         at = _places(batch.mask) if wanted != Wanted() else batch.mask
         hidden = {
             layer: self._padded(f"hidden_states.{layer}", where, at)
@@ -209,7 +209,7 @@ class SignalFiles:
         if "temperatures" not in self._about:
             return None
         values, indices, rest = (
-            self._rows(f"top.{name}", where).to(device) for name in ("values", "indices", "rest")
+            onto(self._rows(f"top.{name}", where), device) for name in ("values", "indices", "rest")
         )
         temperatures = json.loads(self._about["temperatures"])
         of_each = dict(zip(temperatures, rest.unbind(dim=1), strict=True))
@@ -223,7 +223,12 @@ class SignalFiles:
     def _padded(self, name: str, where: list[tuple[int, int]], at: Tensor) -> Tensor:
         """Return vectors of tokens `[batch, length, ...]` in float32, zeros for padding."""
         found = list(self._tokens(name, where))
-        tokens = torch.cat([torch.zeros_like(found[0][:1]), *found]).to(at.device)
+        tokens = torch.cat([found[0].new_zeros(1, *found[0].shape[1:]), *found])
+        if at.device.type == "cpu" and int(at.max()) + 1 != len(tokens):
+            raise ValueError(
+                f"{len(tokens) - 1} tokens are stored of rows that have {int(at.max())}"
+            )
+        tokens = onto(tokens, at.device)
         return tokens.index_select(0, at.flatten()).float().view(*at.shape, *tokens.shape[1:])
 
     def _attention(self, layer: int, where: list[tuple[int, int]], at: Tensor) -> Attention:
