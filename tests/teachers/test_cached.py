@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from distill_lab.store import file_digest
 from distill_lab.tasks.batching import scoring_batches, training_batches
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers import Live
+from distill_lab.teachers.signal_check import check_signals, say_where
 from distill_lab.teachers.signal_files import SignalFiles, SignalWriter
 from distill_lab.types import Batch, Outputs, Wanted
 from tests.stacks import SIZES, stack
 
 Go = Callable[..., Result]
+CPU = torch.device("cpu")
 INSIDE = Wanted((0, 2, 4), (1, 4))
 OTHERS = ("modernbert", "megatron-bert")  # a sliding window; attention that cannot be caught
 
@@ -96,6 +99,34 @@ def test_a_row_that_was_never_written_is_told(tmp_path: Path) -> None:
     batch.ids = batch.ids + 1000
     with pytest.raises(KeyError, match="is not among the stored signals"):
         SignalFiles(tmp_path).signals(batch, Wanted())
+
+
+def test_padding_is_zero_and_every_token_has_its_own(tmp_path: Path) -> None:
+    _, given = written(tmp_path, "bert", INSIDE, torch.float32)
+    files, batch = SignalFiles(tmp_path), given.__getitems__([0, 1, 2, 3])
+    padding = batch.mask == 0
+    assert padding.any()
+    found = files.signals(batch, INSIDE)
+    assert not found.hidden_states[2][padding].any()
+    assert not found.attention[1].keys.transpose(1, 2)[padding].any()
+    batch.inputs["attention_mask"] = batch.mask.clone().index_fill_(1, torch.tensor([1]), 0)
+    with pytest.raises(ValueError, match="tokens are stored of rows that have"):
+        files.signals(batch, INSIDE)
+
+
+def test_signals_of_half_precision_are_checked_as_such(tmp_path: Path) -> None:
+    teacher, given = written(tmp_path, "bert", Wanted(), torch.float32)
+    say_where(tmp_path, CPU)
+    files, real = SignalFiles(tmp_path), teacher.signals
+
+    def rounded(batch: Batch, wanted: Wanted) -> Outputs:
+        given = real(batch, wanted)
+        return replace(given, logits=given.logits + 0.01)
+
+    teacher.signals = rounded  # type: ignore[method-assign]
+    check_signals(files, tmp_path, teacher, given, Wanted(), CPU, "bf16")
+    with pytest.raises(ModelError, match="holds logits that differ"):
+        check_signals(files, tmp_path, teacher, given, Wanted(), CPU)
 
 
 def losses(folder: Path) -> pd.DataFrame:
