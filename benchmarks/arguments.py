@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,13 +47,21 @@ def arguments(about: str, rows: int) -> argparse.ArgumentParser:
 
 
 @contextmanager
-def scene(given: argparse.Namespace) -> Iterator[Scene]:
-    """Set the threads and yield a scene whose store and runs are deleted at the end."""
+def scene(given: argparse.Namespace, rows: int | None = None, **more: Any) -> Iterator[Scene]:
+    """Set the threads and yield a scene whose store and runs are deleted at the end.
+
+    Args:
+        given: What was typed.
+        rows: Training rows, None for what was typed.
+        **more: Of the scene: layers, width, device, length.
+    """
     given.threads = 1 if given.cpu else given.threads
     torch.set_num_threads(given.threads)
     logging.getLogger("distill_lab").setLevel(logging.ERROR)  # random models do odd things
     with tempfile.TemporaryDirectory() as folder:
-        yield Scene(given.data, given.tokenizer, given.rows, Path(folder), given.warmup, given.cpu)
+        place = Path(folder)
+        rows = rows or given.rows
+        yield Scene(given.data, given.tokenizer, rows, place, given.warmup, given.cpu, **more)
 
 
 def measured_on(given: argparse.Namespace) -> tuple[str, ...]:

@@ -19,21 +19,17 @@ runs) is said, and in no ratio.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import logging
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from benchmarks.arguments import arguments
+from benchmarks.arguments import arguments, scene
 from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Scene, labels_alone
 from benchmarks.throughput_others import installed, trainer
@@ -139,7 +135,7 @@ def lines(here: Scene, arms: Arms, found: Mapping[str, Sequence[Stopwatch]], pea
 
 def main() -> None:
     """Measure, print, and write the page if a file is named."""
-    parser: argparse.ArgumentParser = arguments((__doc__ or "").split("\n")[0], rows=25600)
+    parser = arguments((__doc__ or "").split("\n")[0], rows=25600)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 256], help="rows of a step")
     parser.add_argument("--peak", type=float, default=PEAK, help=f"TFLOP/s of the card ({PEAK:g})")
     parser.add_argument("--device", default="cuda", help="where (cuda)")
@@ -147,15 +143,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=768, help="of both (768)")
     parser.add_argument("--compiled", action="store_true", help="compile the student too")
     given = parser.parse_args()
-    logging.getLogger("distill_lab").setLevel(logging.ERROR)  # random models do odd things
+    sizes = {"layers": given.layers, "width": given.width, "device": given.device, "length": LENGTH}
     tables, said = [], list[str]()
     for size in given.batch:
-        with tempfile.TemporaryDirectory() as folder:
-            here = Scene(
-                given.data, given.tokenizer, min(given.rows, 200 * size), Path(folder),
-                given.warmup, layers=tuple(given.layers), width=given.width, device=given.device,
-                length=LENGTH,
-            )  # fmt: skip
+        with scene(given, min(given.rows, 200 * size), **sizes) as here:
             arms = Arms(here, size, given.compiled)
             table = lines(here, arms, arms.measured(given.rounds), given.peak)
             rows = len(here.data.train)

@@ -76,7 +76,7 @@ class Scenery:
             "from pathlib import Path; from benchmarks.scene import Scene;"
             "from benchmarks.throughput_others import trainer; import sys, torch;"
             "here = Scene(*map(Path, sys.argv[1:3]), int(sys.argv[3]), Path(sys.argv[4]));"
-            "trainer(here, here.model(6), int(sys.argv[3]))"
+            "trainer(here, here.model(here.student), int(sys.argv[3]))"
         )
         rows = str(_rows(self.data))
         with tempfile.TemporaryDirectory(dir=self.folder) as place:

@@ -47,7 +47,7 @@ def arms(here: Scene, stored: Built, fast: str) -> dict[str, Arm]:
     Args:
         here: Rows and models.
         stored: The default configuration, its signals stored.
-        fast: Override that makes the fast arm.
+        fast: Override that makes the fast arm; empty where it is left out.
     """
     live = here.build("teacher.cache=off")
     rows = len(here.data.train)
@@ -59,7 +59,7 @@ def arms(here: Scene, stored: Built, fast: str) -> dict[str, Arm]:
         TRAINER: lambda: trainer(here, student(), rows // FEWER[TRAINER]),
         BREWER: lambda: textbrewer(here, student(), rows // FEWER[BREWER]),
     }
-    if fast != FAST or has_bfloat16():
+    if fast:
         quick = here.build(fast)
         found[f"{OURS}, {fast}"] = lambda: here.distil(student(), quick)
     return found
@@ -97,14 +97,16 @@ def main() -> None:
         started = time.perf_counter()
         stored = here.build()
         took = time.perf_counter() - started
-        chosen, absent = arms(here, stored, given.fast), list[str]()
+        absent, fast = list[str](), given.fast
+        if fast == FAST and not has_bfloat16():
+            absent.append(f"{fast}: left out; this processor does not compute in bfloat16")
+            fast = ""
+        chosen = arms(here, stored, fast)
         for name, package in NEEDS.items():
             if not installed(package):
                 absent.append(f"{name}: not installed, left out; pip install {package}")
                 del chosen[name]
         chosen = {n: arm for n, arm in chosen.items() if n == OURS or given.only in n}
-        if given.fast == FAST and not has_bfloat16():
-            absent.append(f"{given.fast}: left out; this processor does not compute in bfloat16")
         watches = take_turns(chosen, given.rounds)
         tokens = here.data.train.lengths.mean()
     said = setting(

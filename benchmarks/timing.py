@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from rich.progress import track
 
+from distill_lab.devices import wait_for
 from distill_lab.types import Batch
 
 
@@ -35,7 +36,7 @@ class Stopwatch:
 
     def __init__(self, warmup: int, cpu: bool = False, device: str = "cpu") -> None:
         self.warmup = warmup
-        self.device = device
+        self.device = torch.device(device)
         self._now = time.process_time if cpu else time.perf_counter
         self._ends: list[float] = []
         self._rows: list[int] = []
@@ -47,7 +48,7 @@ class Stopwatch:
             rows: Rows that the step has trained on.
         """
         if len(self._ends) + 1 == max(self.warmup, 1):
-            self._wait()
+            wait_for(self.device)
         self._ends.append(self._now())
         self._rows.append(rows)
         if self.profile is not None and len(self._ends) == max(self.warmup, 1):
@@ -57,13 +58,9 @@ class Stopwatch:
         """Say that no step follows."""
         if self.profile is not None:
             self.profile.disable()
-        if self.device != "cpu":
-            self._wait()
+        if self.device.type != "cpu":
+            wait_for(self.device)
             self._ends[-1] = self._now()
-
-    def _wait(self) -> None:
-        if self.device != "cpu":
-            torch.accelerator.synchronize()
 
     @property
     def steps(self) -> int:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
+from distill_lab.devices import wait_for
 from distill_lab.types import Batch
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,5 @@ class Meter(pl.Callback):
         self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
-        if trainer.strategy.root_device.type != "cpu":
-            torch.accelerator.synchronize()  # what was asked for is not yet done
+        wait_for(trainer.strategy.root_device)
         self.seconds += time.perf_counter() - self._since

@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from distill_lab.devices import onto
 from distill_lab.top_logits import TopLogits
-
-
-def onto(values: Tensor, device: torch.device) -> Tensor:
-    """Return values on a device, without waiting for what it has yet to do where that is safe.
-
-    On MPS it is not (https://github.com/pytorch/pytorch/issues/83015).
-    """
-    return values.to(device, non_blocking=device.type == "cuda")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from distill_lab.budget import Mixed, autocast
 from distill_lab.errors import ModelError
 from distill_lab.store import write_atomically
+from distill_lab.tasks.rows import spread
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.signal_files import PARTS, SignalFiles
 from distill_lab.top_logits import at_indices
@@ -59,8 +60,7 @@ def check_signals(
     Raises:
         ModelError: If they differ by more than precision explains.
     """
-    step = max(1, len(rows) // _ROWS)
-    batch = rows.__getitems__(range(0, len(rows), step)[:_ROWS]).to(device)
+    batch = rows.__getitems__(spread(len(rows), _ROWS)).to(device)
     stored = files.signals(batch, wanted)
     with autocast(mixed, device):
         now = teacher.signals(batch, wanted)

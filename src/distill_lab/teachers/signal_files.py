@@ -22,10 +22,11 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from distill_lab.attention import head_width
+from distill_lab.devices import onto
 from distill_lab.tasks.rows import Ids
 from distill_lab.tasks.tokens import TokenRows
 from distill_lab.top_logits import TopK, TopLogits
-from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted, onto
+from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted
 
 FILE_BYTES = 64 * 2**20
 PARTS = ("queries", "keys", "values")
