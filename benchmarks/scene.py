@@ -71,6 +71,7 @@ class Scene:
         device: Where they are trained.
         length: Tokens of a row: rows are joined, repeated where they do not suffice, and cut;
             None leaves them as they are.
+        scored: At most so many rows of selection split and evaluation sets; None takes all.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Scene:
         width: int = 256,
         device: str = "cpu",
         length: int | None = None,
+        scored: int | None = 256,
     ) -> None:
         self.folder = folder
         self.device = torch.device(device)
@@ -97,8 +99,8 @@ class Scene:
         ]  # fmt: skip
         parts, _ = look_at(compose(*self.overrides))
         splits = parts.task.load()
-        few = {name: _some(rows, 256) for name, rows in splits.evaluation.items()}
-        drawn = Splits(_some(splits.train, rows), _some(splits.selection, 256), few)
+        few = {name: _some(rows, scored) for name, rows in splits.evaluation.items()}
+        drawn = Splits(_some(splits.train, rows), _some(splits.selection, scored), few)
         store = Store(folder / "store")
         self.data: Data = parts.task.encode(
             drawn, load_tokenizer(str(tokenizer), "tokenizer"), store
@@ -213,7 +215,7 @@ def distillation(built: Built) -> LossOf:
     return loss_of
 
 
-def _some(rows: Rows, count: int) -> Rows:
+def _some(rows: Rows, count: int | None) -> Rows:
     order = np.random.default_rng(0).permutation(len(rows))
     return rows.take(order[:count])
 

@@ -4,8 +4,10 @@
 256, student 6 x 256, BERTs with random weights. Whole command lines are timed by the clock on the
 wall, each with a store of its own: `distill-lab train -m` over a grid with signals kept, the same
 with `teacher.cache=off`, and processes that distil by transformers' Trainer, which have their rows
-tokenised beforehand. What a further run costs is the slope between a line of few jobs and one of
-many; a student is what `result.json` says of its training, and one pass over the reported rows.
+tokenised beforehand. All score selection split and reported rows and save the student (the Trainer
+in batches of 128, where its loss asks the teacher, too). What a further run costs is the slope
+between a line of few jobs and one of many; a student is what `result.json` says of its training,
+and one pass over the reported rows.
 
     pip install accelerate    # for the Trainer
     python -m benchmarks.sweep --data SST-2 --tokenizer MODEL [--markdown FILE]
@@ -27,10 +29,12 @@ from benchmarks.arguments import arguments, measured_on, scene
 from benchmarks.page import Lines, setting, show
 from benchmarks.scene import Scene
 from benchmarks.throughput_others import installed
+from distill_lab.evaluation import answers
 
-TABLE = ["line", "jobs", "seconds", "seconds a further job", "against ours", "must reach"]
+TABLE = ["line", "jobs", "seconds", "seconds a further job", "this / ours", "must reach"]
 TEMPERATURES, LAMS = (1, 2, 4, 8, 16), (0.25, 0.5, 0.75, 1)
 OURS, LIVE = "distill-lab train -m, signals kept", "the same, teacher.cache=off"
+STUDENT = "of which a student: its training, and one pass over the reported rows"
 TRAINER = "transformers Trainer, live teacher"
 LEAST = {LIVE: 1.5, TRAINER: 3.5}
 FEW = 4
@@ -75,8 +79,9 @@ class Scenery:
         code = (
             "from pathlib import Path; from benchmarks.scene import Scene;"
             "from benchmarks.throughput_others import trainer; import sys, torch;"
-            "here = Scene(*map(Path, sys.argv[1:3]), int(sys.argv[3]), Path(sys.argv[4]));"
-            "trainer(here, here.model(here.student), int(sys.argv[3]))"
+            "rows, folder = int(sys.argv[3]), Path(sys.argv[4]);"
+            "here = Scene(*map(Path, sys.argv[1:3]), rows, folder, scored=None);"
+            "trainer(here, here.model(here.student), rows, whole=True)"
         )
         rows = str(_rows(self.data))
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
@@ -92,6 +97,14 @@ class Scenery:
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
         return time.perf_counter() - started
+
+
+def _pass(here: Scene) -> float:
+    """Return the seconds that a student takes to answer the reported rows."""
+    student = here.model(here.student)
+    started = time.perf_counter()
+    answers(student, here.data, here.device, "student")
+    return time.perf_counter() - started
 
 
 def _grid(jobs: int) -> list[str]:
@@ -125,14 +138,14 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=4, help="runs of the slow lines (4)")
     given = parser.parse_args()
     table = Lines()
-    with scene(given) as here:
+    with scene(given, scored=None) as here:
         lines = Scenery(here, given.data, given.rows, given.threads)
         few, _ = lines.ours(FEW)
         many, each = lines.ours(given.jobs)
         slope = (many - few) / (given.jobs - FEW)
         table.append([OURS, f"{given.jobs}", f"{many:.0f}", f"{slope:.1f}", "", ""])
-        student = statistics.median(each)
-        table.append(["of which training a student", "", "", f"{student:.1f}", "", ""])
+        student = statistics.median(each) + statistics.median(_pass(here) for _ in range(3))
+        table.append([STUDENT, "", "", f"{student:.1f}", f"{student / slope:.2f}", "0.95"])
         others = {LIVE: lambda n: lines.ours(n, "teacher.cache=off")[0]}
         if installed("accelerate"):
             others[TRAINER] = lines.trainer

@@ -15,6 +15,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, TrainerCallba
 
 from benchmarks.scene import Scene
 from benchmarks.timing import Stopwatch
+from distill_lab.tasks.tokens import TokenRows
 
 TEMPERATURE, LAM, PADDED = 4.0, 0.5, 128
 Row = dict[str, Any]
@@ -28,9 +29,9 @@ def installed(package: str) -> bool:
         return False
 
 
-def encoded(scene: Scene, rows: int) -> list[Row]:
+def encoded(one: TokenRows, rows: int) -> list[Row]:
     """Return the first rows as both packages take them, tokenised beforehand."""
-    one, found = scene.data.train, []
+    found = []
     for at in range(min(rows, len(one))):
         cut = slice(one.offsets[at], one.offsets[at + 1])
         row = {name: values[cut].tolist() for name, values in one.columns.items()}
@@ -39,9 +40,25 @@ def encoded(scene: Scene, rows: int) -> list[Row]:
 
 
 def trainer(
-    scene: Scene, student: PreTrainedModel, rows: int, batch_size: int = 32, bf16: bool = False
+    scene: Scene,
+    student: PreTrainedModel,
+    rows: int,
+    batch_size: int = 32,
+    bf16: bool = False,
+    whole: bool = False,
 ) -> Stopwatch:
-    """Distil by transformers' Trainer with the loss that its guides write and a live teacher."""
+    """Distil by transformers' Trainer with the loss that its guides write and a live teacher.
+
+    Args:
+        scene: Rows and models.
+        student: Is trained.
+        rows: Training rows.
+        batch_size: Of training.
+        bf16: Whether both models compute in bfloat16.
+        whole: Whether the student is also scored on the selection split and the reported rows, in
+            batches of 128, and saved, as every job of a sweep does. With this loss the Trainer
+            asks the teacher there, too.
+    """
     hf: Any = import_module("transformers")
     watch = scene.stopwatch()
     teacher = scene.model(scene.teacher).eval().to(scene.device)
@@ -75,12 +92,17 @@ def trainer(
             weight_decay=0.01, warmup_steps=0.1, max_grad_norm=1.0, lr_scheduler_type="linear",
             save_strategy="no", report_to=[], use_cpu=on_cpu, disable_tqdm=True,
             bf16=bf16, dataloader_pin_memory=not on_cpu, dataloader_drop_last=True,
-            dataloader_num_workers=0 if on_cpu else 4,
+            dataloader_num_workers=0 if on_cpu else 4, per_device_eval_batch_size=128,
         )  # fmt: skip
-        Distiller(
-            model=student, args=settings, train_dataset=encoded(scene, rows),
+        distiller = Distiller(
+            model=student, args=settings, train_dataset=encoded(scene.data.train, rows),
             data_collator=DataCollatorWithPadding(scene.data.tokenizer), callbacks=[Ticks()],
-        ).train()  # fmt: skip
+        )  # fmt: skip
+        distiller.train()
+        if whole:
+            for part in (scene.data.selection, *scene.data.evaluation.values()):
+                distiller.predict(encoded(part, len(part)))
+            distiller.save_model(out)
     return watch
 
 
@@ -88,7 +110,7 @@ def textbrewer(scene: Scene, student: PreTrainedModel, rows: int) -> Stopwatch:
     """Distil by TextBrewer's GeneralDistiller as its examples do, padded to 128 tokens."""
     package: Any = import_module("textbrewer")
     watch = scene.stopwatch()
-    batches = _padded(scene, encoded(scene, rows))
+    batches = _padded(scene, encoded(scene.data.train, rows))
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, fused=True)
     steps = len(batches)
     scheduler = get_scheduler("linear", optimizer, round(0.1 * steps), steps)

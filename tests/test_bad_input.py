@@ -72,7 +72,7 @@ CONFIGURATION = {
     ),
     "ensemble of new models of no size": (
         "teacher=ensemble teacher.models=[null] teacher.each.model=./a teacher.each.scratch=null",
-        "teacher.models: null trains a model of teacher.each.scratch, which is empty",
+        "teacher.models: null trains teacher.each.scratch, which is empty",
     ),
     "ensemble's text for a list": (
         "teacher=ensemble teacher.models=./a",

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of an objective of one's own is done, word for word."""
+"""What CONTRIBUTING.md says of an objective and a task of one's own is done, word for word."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import tiny
 
@@ -21,25 +23,48 @@ def blocks(language: str) -> list[str]:
     return [content for name, content in found if name == language]
 
 
-def test_an_objective_in_ones_own_folder_takes_one_py_and_one_yaml(
-    tmp_path: Path, finetuned: Path, rows_file: Path
-) -> None:
-    files = [*blocks("python"), *blocks("yaml")]
-    names = [block.splitlines()[0].removeprefix("# ") for block in files]
-    assert names == ["mine.py", "conf_of_mine/objective/squared.yaml"]
-    for name, content in zip(names, files, strict=True):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the page's files, each under the name in its first comment that is a path."""
+    for content in [*blocks("python"), *blocks("yaml")]:
+        name = re.search(r"^# (\S+\.(?:py|yaml))$", content, re.MULTILINE)
+        assert name is not None
+        (tmp_path / name[1]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name[1]).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def typed(name: str) -> list[str]:
+    """The page's line, with another objective."""
     line = next(block for block in blocks("") if "--config-dir" in block)
-    program, *typed = shlex.split(line)
-    assert program == "distill-lab"
+    program, *words = shlex.split(line)
+    assert program == "distill-lab" and words[-1] == "objective=squared"
+    return [*words[:-1], f"objective={name}"]
+
+
+@pytest.mark.parametrize(("name", "term"), [("squared", "squared"), ("states", "states_weighted")])
+def test_an_objective_in_ones_own_folder_takes_one_py_and_one_yaml(
+    name: str, term: str, folder: Path, finetuned: Path, rows_file: Path
+) -> None:
     settings = [s for s in tiny(finetuned, rows_file) if not s.startswith("objective")]
     answer = subprocess.run(
-        [sys.executable, "-m", "distill_lab", *typed, *settings, "baseline=false"],
-        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        [sys.executable, "-m", "distill_lab", *typed(name), *settings, "baseline=false"],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    result = json.loads(next(tmp_path.rglob("result.json")).read_text())
-    assert result["choices"]["objective"] == "squared"
-    curves = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
-    assert "train/squared" in curves
+    result = json.loads(next(folder.rglob("result.json")).read_text())
+    assert result["choices"]["objective"] == name
+    curves = next(folder.rglob("metrics.csv")).read_text().splitlines()[0]
+    assert f"train/{term}" in curves
+
+
+def test_a_task_in_ones_own_folder_takes_one_yaml(folder: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", "--config-dir", "conf_of_mine",
+         "task=reviews", "--cfg", "job"],
+        cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    for line in ("train_file: reviews.csv", "teacher: bert-base-uncased", "teacher_lr: 3.0e-05"):
+        assert line in answer.stdout
+    assert "teacher_epochs: 3" in answer.stdout  # of the yaml that it goes over

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill_lab import ranks
+from distill_lab.errors import ConfigError
 from distill_lab.results import Result
 from tests.conftest import TINY, tiny
 from tests.teachers.test_cached import losses
@@ -159,3 +161,15 @@ def test_what_cannot_be_started_is_refused(
     )  # fmt: skip
     assert answer.returncode == 2 and said in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_an_allocation_of_several_tasks_without_srun_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where srun is forgotten the one process would wait for others that never come."""
+    for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"):
+        monkeypatch.setenv(name, "2")
+    with pytest.raises(ConfigError, match=r"2 tasks.*type srun before the line"):
+        ranks.started()
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    assert ranks.started()

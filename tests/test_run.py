@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForSequenceClassification, pipeline
+from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
 
 from distill_lab.results import Result
 from distill_lab.store import Store
@@ -57,6 +57,16 @@ def test_student_loads_in_transformers_and_gives_the_recorded_answers(
     assert [a["label"] for a in answers] == [("negative", "positive")[i] for i in table["student"]]
     card = (folder / "README.md").read_text()
     assert "baseline" in card and "distill-lab train" in card
+
+
+def test_the_students_tokeniser_cuts_what_it_cannot_take(lab: Go, tmp_path: Path) -> None:
+    """The teacher takes 64 tokens, a student made for rows of 32 no more than these."""
+    lab("student=scratch", "student.sizes={model_type: bert, hidden_size: 8, num_hidden_layers: 1,"
+        " num_attention_heads: 2}", "trainer.max_steps=1", "baseline=false")  # fmt: skip
+    folder = str(tmp_path / "run" / "student")
+    assert AutoConfig.from_pretrained(folder).max_position_embeddings == 32
+    (answer,) = pipeline("text-classification", model=folder)("good " * 100, truncation=True)
+    assert answer["label"] in ("negative", "positive")
 
 
 def test_second_run_finds_the_baseline_and_equals_the_first(lab: Go, tmp_path: Path) -> None:
@@ -139,6 +149,23 @@ def test_interrupted_run_leaves_no_result(
         lab()
     assert (tmp_path / "run" / "config.yaml").is_file()
     assert not list((tmp_path / "run").glob("*result.json*"))
+
+
+def test_the_metric_that_chooses_the_epoch_is_that_of_teacher_and_baseline(
+    lab: Go, tmp_path: Path, encoder: Path
+) -> None:
+    for name, metrics in (("one", "accuracy,f1_macro"), ("two", "f1_macro,accuracy")):
+        lab(f"teacher.model={encoder}", f"task.metrics=[{metrics}]", "teacher.epochs=1",
+            "teacher.min_over_chance=-1", "trainer.max_steps=2", out=name)  # fmt: skip
+    for kind in ("teachers", "baselines"):
+        assert len(list((tmp_path / "store" / kind).glob("*/entry.json"))) == 2, kind
+
+
+def test_checkpoints_of_an_earlier_try_do_not_stay(lab: Go, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        lab(f"seed={seed}", "baseline=false")
+    files = list((tmp_path / "run" / "checkpoints").iterdir())
+    assert [file.name for file in files] == ["best.ckpt"]
 
 
 def test_teacher_is_fine_tuned_once(

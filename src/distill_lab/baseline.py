@@ -40,7 +40,7 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         "start": state_fingerprint(start.state_dict()),
         "config": digest(json.loads(start.config.to_json_string())),
         "data": data.fingerprint,
-        "problem": asdict(task.problem),
+        "problem": {**asdict(task.problem), "metric": task.metrics[0]},  # chooses the epoch
         "optim": asdict(lab.optim),
         **lab.budget.ingredients(),
     }

@@ -21,6 +21,7 @@ from distill_lab.under_lightning import quiet
 
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
+_COUNTED = {"devices", "num_nodes"}  # by `Budget.world`, for "auto" is not the same everywhere
 _COSMETIC_CALLBACKS = {"distillation", "progress", "pruning"}
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
@@ -51,18 +52,21 @@ class Budget:
         trainer: Configuration of `pytorch_lightning.Trainer`.
         callbacks: Configurations of callbacks by name.
         seed: Fixes order, dropout and whatever else is drawn.
+        world: How many processes train together, each with batches of its own.
     """
 
     trainer: Mapping[str, Any]
     callbacks: Mapping[str, Any]
     seed: int
+    world: int = 1
 
     def ingredients(self) -> dict[str, Any]:
         """Return the parts that determine the trained weights, for fingerprints."""
         return {
-            "trainer": {k: v for k, v in self.trainer.items() if k not in _COSMETIC},
+            "trainer": {k: v for k, v in self.trainer.items() if k not in _COSMETIC | _COUNTED},
             "callbacks": {k: v for k, v in self.callbacks.items() if k not in _COSMETIC_CALLBACKS},
             "seed": self.seed,
+            "world": self.world,
         }
 
     def rows_seen(self, rows: int, batch_size: int) -> int:
@@ -74,7 +78,7 @@ class Budget:
         """
         epochs: int | None = self.trainer.get("max_epochs")
         steps = int(self.trainer.get("max_steps", -1))
-        batch_size *= ranks.world()  # each of the processes that train together takes a batch
+        batch_size *= self.world
         in_steps = steps * batch_size * int(self.trainer.get("accumulate_grad_batches", 1))
         rows = self._of_epoch(rows, batch_size)
         if epochs is None or epochs < 0:
@@ -92,7 +96,7 @@ class Budget:
         if epochs is None or epochs < 0:
             return max(most, 1)
         together = int(self.trainer.get("accumulate_grad_batches", 1))
-        batch_size *= ranks.world()
+        batch_size *= self.world
         batches = math.ceil(self._of_epoch(rows, batch_size) / batch_size)
         steps = int(epochs) * math.ceil(batches / together)
         return steps if most < 0 else min(steps, most)
@@ -112,7 +116,8 @@ class Budget:
         trainer = {key: self.trainer[key] for key in _MACHINE if key in self.trainer}
         limits = {"max_epochs": epochs, "max_steps": max_steps, "gradient_clip_val": 1.0}
         callbacks = {k: v for k, v in self.callbacks.items() if k in _TEACHER_CALLBACKS}
-        return Budget({**trainer, **limits, "num_sanity_val_steps": 0}, callbacks, seed)
+        trainer |= {**limits, "num_sanity_val_steps": 0}
+        return Budget(trainer, callbacks, seed, self.world)
 
 
 def device_for(trainer: Mapping[str, Any]) -> torch.device:
@@ -124,11 +129,11 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     return accelerator
 
 
-def check_budget(budget: Budget) -> int:
+def check_budget(budget: Budget) -> tuple[int, int]:
     """Build trainer and callbacks once, so that bad values are told before any training.
 
     Returns:
-        How many processes of this machine train together.
+        How many processes train together on this machine, and in all.
 
     Raises:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
@@ -150,4 +155,4 @@ def check_budget(budget: Budget) -> int:
             f"trainer.strategy={budget.trainer.get('strategy')}: it copies a running process; take"
             " trainer.strategy=ddp"
         )
-    return int(trainer.num_devices) if trainer.world_size > 1 else 1
+    return int(trainer.num_devices) if trainer.world_size > 1 else 1, int(trainer.world_size)

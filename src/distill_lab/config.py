@@ -115,7 +115,7 @@ def check(config: Config) -> None:
         ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
             values of a wrong type, targets that do not exist.
     """
-    faults: list[str] = []
+    faults = [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
             faults += faults_of(path, node)

@@ -41,6 +41,11 @@ def check_fits(config: PretrainedConfig, data: Data, key: str, name: str) -> Non
     Raises:
         UsageError: If its vocabulary or its longest input is too small.
     """
+    if config.model_type == "xlnet":
+        raise ConfigError(
+            f"{key}={name}: XLNet's head reads the last token of a row, where rows are padded here;"
+            " take another encoder"
+        )
     vocabulary = getattr(config, "vocab_size", None)
     if vocabulary is not None and len(data.tokenizer) > vocabulary:
         raise ModelError(

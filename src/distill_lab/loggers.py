@@ -11,6 +11,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from distill_lab import ranks
 from distill_lab.config import Config, build
 from distill_lab.errors import ConfigError
 from distill_lab.results import Provenance, Result
@@ -51,7 +52,7 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
 
 
 def _describe(logger: Logger, config: Config) -> None:
-    if not isinstance(logger, WandbLogger):
+    if not isinstance(logger, WandbLogger) or ranks.rank() > 0:  # of which the first writes
         return
     import wandb
 

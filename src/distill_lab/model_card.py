@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distill_lab.new_models import longest_input
 from distill_lab.results import Result
 
 
@@ -14,6 +16,9 @@ def save_student(
 ) -> None:
     """Write a folder that `transformers.pipeline` loads as it is.
 
+    Its tokeniser cuts, where it is asked to, what is longer than the student takes; one that comes
+    from a teacher may allow for more.
+
     Args:
         folder: Where to write.
         model: The trained student.
@@ -21,7 +26,12 @@ def save_student(
         result: What the card reports.
     """
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    own = copy.deepcopy(tokenizer)
+    longest = longest_input(
+        model.config, getattr(model.config, "max_position_embeddings", None) or 0
+    )
+    own.model_max_length = min(own.model_max_length, longest or own.model_max_length)
+    own.save_pretrained(folder)
     (folder / "README.md").write_text(card(result), encoding="utf-8")
 
 
@@ -58,7 +68,7 @@ def card(result: Result) -> str:
         "from transformers import pipeline",
         "",
         'classify = pipeline("text-classification", model="student")',
-        'print(classify("a text"))',
+        'print(classify("a text", truncation=True))',
         "```",
         "",
         "## How it was made",

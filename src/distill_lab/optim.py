@@ -51,6 +51,10 @@ class AdamW:
             raise ConfigError(f"optim.warmup={self.warmup}: a share of the steps, 0 to 1")
         if self.weight_decay < 0:
             raise ConfigError(f"optim.weight_decay={self.weight_decay}: must not be negative")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas={list(self.betas)}: two numbers from 0 to below 1")
+        if not self.eps >= 0:
+            raise ConfigError(f"optim.eps={self.eps}: must not be negative")
 
     def configure(
         self, module: nn.Module, total_steps: int, stages: Sequence[float] = (1.0,)

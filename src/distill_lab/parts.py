@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,6 +33,7 @@ class Parts:
 
     Attributes:
         processes: How many train together on this machine.
+        world: How many do so on all.
     """
 
     task: TextTask
@@ -41,6 +42,7 @@ class Parts:
     objective: Objective
     optim: AdamW
     processes: int
+    world: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
     if faults:
         raise ConfigError(faults)
     budget = Budget(config.trainer, config.callbacks, config.seed)
-    return Parts(**built, processes=check_budget(budget)), budget
+    processes, world = check_budget(budget)
+    return Parts(**built, processes=processes, world=world), replace(budget, world=world)
 
 
 class Reader:
@@ -117,7 +120,7 @@ class Reader:
         parts.objective.prepare(Fit(parts.task.problem, student, teacher))
         check_schedules(config.callbacks, parts.objective)
         if len(parts.objective.stages) > 1:
-            budget = Budget(config.trainer, config.callbacks, config.seed)
+            budget = Budget(config.trainer, config.callbacks, config.seed, parts.world)
             steps = budget.steps(len(data.train), parts.optim.batch_size)
             check_stages(parts.objective, steps)
         parts.teacher.check_needs(parts.objective.needs)

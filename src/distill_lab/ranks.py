@@ -29,17 +29,24 @@ def started() -> bool:
     """Whether torchrun or Slurm has started several processes for this run.
 
     Raises:
-        ConfigError: If Slurm has in a way that does not tell how they are spread over machines.
+        ConfigError: If Slurm has in a way that does not tell how they are spread over machines, or
+            has room for several and started one.
     """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment().world_size() > 1
     try:
-        return SLURMEnvironment.detect() and SLURMEnvironment().world_size() > 1
+        several = SLURMEnvironment.detect() and SLURMEnvironment().world_size() > 1
     except RuntimeError as error:
         tasks = os.environ.get("SLURM_NTASKS")
         raise ConfigError(
             f"Slurm's --ntasks={tasks}: start the processes with --ntasks-per-node=N instead"
         ) from error
+    if several and "SLURM_STEP_ID" not in os.environ:
+        raise ConfigError(
+            f"Slurm has given {os.environ['SLURM_NTASKS']} tasks, of which this process is the only"
+            " one that was started: type srun before the line, or ask for one task"
+        )
+    return several
 
 
 def comes_first() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,6 +74,8 @@ def _compare(
     first = ranks.rank() == 0
     if first:
         Result.forget(out_dir)
+        # Of an earlier try; beside its checkpoint Lightning would put ours under another name.
+        shutil.rmtree(out_dir / "checkpoints", ignore_errors=True)
         write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 

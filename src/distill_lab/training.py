@@ -68,6 +68,7 @@ def fit(
                 scoring_batches(data.selection, 4 * batch_size, rank, world),
             )
         _load_best(trainer, module)
+        module.float()  # which a precision such as bf16-true has changed in place
     examples = sum(ranks.gathered(meter.examples))
     return Cost(
         round(time.perf_counter() - started, 3),
@@ -81,7 +82,8 @@ def fit(
 
 def _strategy(budget: Budget, module: TrainedModel) -> Any:
     chosen = budget.trainer.get("strategy", "auto")
-    return "ddp_find_unused_parameters_true" if chosen == "ddp" and module.idles else chosen
+    plain = chosen in ("ddp", "auto") and ranks.world() > 1  # for these "auto" is "ddp"
+    return "ddp_find_unused_parameters_true" if plain and module.idles else chosen
 
 
 def _load_best(trainer: pl.Trainer, module: TrainedModel) -> None:

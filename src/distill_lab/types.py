@@ -190,7 +190,7 @@ class Term:
         """
         step = batch.per_step
         units = step[self.unit] if self.unit in step else batch.count(self.unit)
-        return self.weight * (self.total / max(units, 1))
+        return self.weight * (self.total / (units or 1))
 
 
 @dataclass(frozen=True)

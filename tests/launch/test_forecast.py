@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+
+import pytest
 
 from distill_lab.hydra_entry import compose
 from distill_lab.launch.forecast import Foreseen, Piece, foresee
@@ -52,6 +55,21 @@ def test_a_baseline_is_shared_by_objectives_but_not_by_students(
     assert "teacher" not in found[0]  # it is taken as it is
 
 
+def test_all_members_of_an_ensemble_are_priced(
+    finetuned: Path, encoder: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    settings = [s for s in tiny(finetuned, rows_file) if not s.startswith("teacher.")]
+    line = [*settings, f"store_dir={tmp_path}/store", "teacher=ensemble", "teacher.each.epochs=1"]
+    one, two = (
+        compose(*line, f"teacher.models=[{models}]")
+        for models in (finetuned, f"{finetuned},{encoder}")
+    )
+    alone, both = (pieces(each) for each in foresee([one, two], pieces=True))
+    assert both["signals"].seconds == pytest.approx(2 * alone["signals"].seconds, rel=0.8)
+    assert both["signals"].seconds > alone["signals"].seconds
+    assert "teacher" not in alone and both["teacher"].about.startswith("encoder")
+
+
 def test_a_dry_run_tells_and_leaves_nothing(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +85,12 @@ def test_a_dry_run_tells_and_leaves_nothing(
     assert "finished" in told["1"] and told["2"] == ["2", "seed=2", "run"]
     assert (tmp_path / "runs" / "mine" / "seed=1" / "result.json").is_file()
     assert not (tmp_path / "runs" / "mine" / "seed=2").exists()
+    file = tmp_path / "runs" / "mine" / "seed=1" / "result.json"
+    content = json.loads(file.read_text())
+    content["config"]["objective"]["lam"] = 0.123  # as if the yaml had said so
+    file.write_text(json.dumps(content))
+    changed = sweep(tmp_path, *line, "seed=1", "launch.dry_run=true")
+    assert "its settings have changed" in changed.stdout
 
 
 def test_a_model_that_does_not_fit_stops_a_sweep_before_its_first_job(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from omegaconf import DictConfig
 
+from distill_lab import __version__
 from distill_lab.config import Config
 from distill_lab.launch import jobs
 from distill_lab.launch.folder_lock import BUSY, settled
@@ -94,12 +96,13 @@ def job(folder: Path, since: float = 0.0) -> Job:
 
 def test_what_computes_and_differs_from_the_result_is_told(tmp_path: Path) -> None:
     now = Config(objective={"lam": 0.5, "new": 1}, trainer={"x": [1, 2]}, store_dir="here")
-    before = {
-        "objective": {"lam": 0.7, "old": 2}, "trainer": {"x": [1, 2]}, "store_dir": "there",
-        "seed": 2, "study": "other",
-    }  # fmt: skip
-    (tmp_path / "result.json").write_text(json.dumps({"config": before}))
-    assert job(tmp_path).changed(now) == ["objective.lam", "seed"]
+    objective = {"lam": 0.7, "old": 2}
+    other = {"store_dir": "there", "study": "other", "seed": 2}
+    before = asdict(Config(objective=objective, trainer={"x": [1, 2]}, **other))  # type: ignore[arg-type]
+    for version, new in (("0.0.9", []), (__version__, ["objective.new", "objective.old"])):
+        content = {"config": before, "versions": {"distill-lab": version}}
+        (tmp_path / "result.json").write_text(json.dumps(content))
+        assert job(tmp_path).changed(now) == ["objective.lam", *new, "seed"]
 
 
 def test_a_job_without_a_result_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,26 @@ def test_ctrl_c_ends_the_jobs_and_says_how_to_go_on(
 
 
 @needs_proc
+def test_ctrl_c_while_the_libraries_are_imported_says_one_sentence(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    with started(tmp_path, *tiny(finetuned, rows_file), *ENDLESS, "study=s", "seed=1,2") as sweep:
+        until(lambda: any("forkserver" in _command(pid) for pid in running(tmp_path)))
+        os.killpg(sweep.pid, signal.SIGINT)  # as a terminal sends it
+        assert sweep.wait(60) == 130
+        until(lambda: not running(tmp_path), 30)
+    said = (tmp_path / "said").read_text()
+    assert "interrupted; the same line starts again" in said and "Traceback" not in said
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@needs_proc
 def test_jobs_do_not_outlive_a_sweep_that_is_killed(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
@@ -200,3 +220,8 @@ def test_jobs_beside_each_other_have_gpus_of_their_own(
     slot: int, devices: object, count: int, own: str
 ) -> None:
     assert Place(slot, 2, devices).gpus(count) == own
+
+
+def test_gpus_that_an_allocation_names_are_divided_by_their_names() -> None:
+    assert Place(1, 2, 2).gpus(4, "4,5,6,7") == "6,7"
+    assert Place(1, 2, 1).gpus(2, "GPU-a,GPU-b") == "GPU-b"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distill_lab.objectives.attention import attention_distance
 from distill_lab.objectives.hidden import hidden_distance
-from distill_lab.objectives.minilm import relation_kl
+from distill_lab.objectives.minilm import Part, relation_kl
 from distill_lab.objectives.minilm_v2 import redivided
 from distill_lab.objectives.pkd import patient_distance
 from distill_lab.objectives.rkd import angle_relation, distance_relation, mean_of_tokens
@@ -49,7 +49,11 @@ def as_attention(layer: Layer) -> Attention:
 
 
 def _of_attention(function: Callable[..., Tensor], *args: Any) -> Distance:
-    return lambda s, t, mask: function(as_attention(s), as_attention(t), mask, *args)
+    return lambda s, t, mask: function([(as_attention(s), as_attention(t))], mask, *args)[0]
+
+
+def _of_relations(part: Part) -> Distance:
+    return lambda s, t, mask: relation_kl(as_attention(s), as_attention(t), mask, part)
 
 
 def _of_hidden(function: Callable[..., Tensor], *args: Any) -> Distance:
@@ -86,7 +90,7 @@ CASES = {
     "attention kl": Case(_of_attention(attention_distance, "kl"), references.attention_kl, QK),
     "attention mse": Case(_of_attention(attention_distance, "mse"), references.attention_mse, QK),
     "scores": Case(_of_attention(score_distance), references.scores_mse, QK),
-    "values": Case(_of_attention(relation_kl, "values"), references.values_kl, ("values",)),
+    "values": Case(_of_relations("values"), references.values_kl, ("values",)),
     **{
         f"{part} redivided": Case(
             partial(_redivided, part),

@@ -16,13 +16,23 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
+from distill_lab.config import conf_dir
 from distill_lab.modules import Distillation
 from distill_lab.objectives import Objective
 from distill_lab.objectives.attention import AttentionTransfer
+from distill_lab.objectives.combine import Combine
+from distill_lab.objectives.distilbert import DistilBERT
+from distill_lab.objectives.dkd import DKD
 from distill_lab.objectives.hidden import Hidden
 from distill_lab.objectives.hinton import Hinton
+from distill_lab.objectives.jsd import JSD
+from distill_lab.objectives.logit_standardized import LogitStandardized
+from distill_lab.objectives.minilm import MiniLM
 from distill_lab.objectives.minilm_v2 import MiniLMv2
+from distill_lab.objectives.mse_logits import MseLogits
 from distill_lab.objectives.pkd import PKD
+from distill_lab.objectives.reverse_kl import ReverseKL
+from distill_lab.objectives.skew_kl import SkewKL
 from distill_lab.objectives.tinybert import TinyBERT
 from distill_lab.optim import AdamW
 from distill_lab.tasks.batching import training_batches
@@ -32,14 +42,27 @@ from distill_lab.types import Batch, Fit, Problem
 from tests.stacks import stack
 
 OBJECTIVES: dict[str, Objective] = {
-    "hinton": Hinton(),
+    "hinton": Hinton(temperature=2.0),
+    "mse_logits": MseLogits(),
+    "dkd": DKD(),
+    "logit_standardized": LogitStandardized(),
+    "reverse_kl": ReverseKL(),
+    "jsd": JSD(),
+    "skew_kl": SkewKL(),
+    "distilbert": DistilBERT(),
     "hidden": Hidden(),
+    "hidden cosine": Hidden(distance="cosine"),
     "attention": AttentionTransfer(),
     "attention mse": AttentionTransfer(distance="mse"),
+    "minilm": MiniLM(),
     "minilm_v2": MiniLMv2(relation_heads=4),
     "pkd": PKD(),
     "tinybert": TinyBERT(),
+    "combine": Combine(
+        parts={"logits": Hinton(), "inside": Hidden()}, weights={"logits": 1.0, "inside": 0.5}
+    ),
 }
+ACROSS_ROWS = {"dist", "rkd"}  # see the rows of one batch alone, and say so
 PROBLEM = Problem("classification", ("a", "b", "c"))
 
 
@@ -71,6 +94,11 @@ def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
 
 def batches(accumulate: int, batch_size: int) -> list[Batch]:
     return list(training_batches(rows(), batch_size, 0, accumulate))
+
+
+def test_every_shipped_objective_is_tried() -> None:
+    shipped = {path.stem for path in (conf_dir() / "objective").glob("*.yaml")}
+    assert {name.partition(" ")[0] for name in OBJECTIVES} == shipped - ACROSS_ROWS
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -16,9 +16,9 @@ from distill_lab.objectives.tinybert import score_distance
 from tests.objectives.inner_cases import Layer, as_attention, layer
 
 DISTANCES = {
-    "attention kl": lambda s, t, mask: attention_distance(s, t, mask, "kl"),
-    "attention mse": lambda s, t, mask: attention_distance(s, t, mask, "mse"),
-    "scores": score_distance,
+    "attention kl": lambda s, t, mask: attention_distance([(s, t)], mask, "kl")[0],
+    "attention mse": lambda s, t, mask: attention_distance([(s, t)], mask, "mse")[0],
+    "scores": lambda s, t, mask: score_distance([(s, t)], mask)[0],
     "values": lambda s, t, mask: relation_kl(s, t, mask, "values"),
     "queries": lambda s, t, mask: relation_kl(redivided(s, 3), redivided(t, 3), mask, "queries"),
 }
@@ -79,13 +79,19 @@ def equal(cut: Found, whole: Found) -> None:
         )
 
 
+def positions(piece: pairwise.Piece) -> list[int]:
+    found: list[int] = torch.arange(6)[piece.rows].tolist()
+    return found
+
+
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_a_piece_reaches_from_its_first_token_to_its_last(
     mask: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 1})
     pieces = pairwise._plan(mask, 2)
-    rows = [int(row) for piece in pieces for row in piece.rows]
+    assert all(isinstance(piece.rows, slice) for piece in pieces)  # alone, and not copied
+    rows = [row for piece in pieces for row in positions(piece)]
     assert sorted(rows) == [0, 1, 2]
     for row, piece in zip(rows, pieces, strict=True):
         seen = mask[row].nonzero().flatten().tolist() or [0, 3]
@@ -97,7 +103,7 @@ def test_rows_of_similar_length_are_compared_together(monkeypatch: pytest.Monkey
     lengths = torch.tensor([2, 8, 3, 7, 2, 8])
     mask = (torch.arange(8) < lengths[:, None]).long()
     monkeypatch.setattr(pairwise, "_PIECE", {"cpu": 2 * 2 * 8**2})  # two heads, two long rows
-    pieces = [(p.rows.tolist(), p.tokens.stop, p.whole) for p in pairwise._plan(mask, 2)]  # type: ignore[union-attr]
+    pieces = [(positions(p), p.tokens.stop, p.whole) for p in pairwise._plan(mask, 2)]
     assert pieces == [([0, 4, 2], 3, False), ([3, 1], 8, False), ([5], 8, True)]
 
 

@@ -181,5 +181,5 @@ def test_what_one_model_hides_counts_in_neither(name: str, roles: tuple[str, ...
         if MASK[row, i]:
             keys = [j for j in range(i + 1) if MASK[row, j]]
             expected += of_rows(*([x[row][head][i][j] for j in keys] for x in (s, t))) / 2
-    found = distance(sides["student"], sides["teacher"], MASK)
+    (found,) = distance([(sides["student"], sides["teacher"])], MASK)
     assert found.item() == pytest.approx(expected, rel=1e-5)

@@ -60,6 +60,20 @@ def test_runs_that_differ_in_seed_alone_are_averaged_best_first() -> None:
     assert [len(cell.results) for cell in found] == [2, 2]
 
 
+def test_the_selection_split_orders_them_and_the_evaluation_split_only_reports() -> None:
+    runs = copy.deepcopy(RUNS)
+    for run, score in zip(runs, (0.9, 0.8, 0.8, 0.7), strict=True):
+        run.cost["student"]["selection"] = score
+    found = cells(runs)
+    assert [cell.label["objective.temperature"] for cell in found] == ["1.0", "4.0"]
+    assert [cell.selection() for cell in found] == pytest.approx([0.85, 0.75])
+    assert found[0].score < found[1].score
+    first, second = (line for line in printed(runs).splitlines() if "student  " in line)
+    assert "0.8500" in first and "0.7500" in second
+    runs[0].cost["student"]["selection"] = None  # no epoch was scored
+    assert [cell.label["objective.temperature"] for cell in cells(runs)] == ["4.0", "1.0"]
+
+
 def test_settings_of_one_objective_do_not_tell_another_apart() -> None:
     runs = copy.deepcopy(RUNS)
     for run in runs[:2]:
@@ -87,6 +101,29 @@ def test_table_shows_mean_spread_gain_and_retention() -> None:
 def test_a_baseline_shared_by_runs_counts_once() -> None:
     runs = [result(1, t, 0.8, 0.7) for t in (1.0, 2.0, 3.0)] + [result(2, 1.0, 0.8, 0.9)]
     assert f"{mean([0.7, 0.9]):.4f}" in printed(runs)
+
+
+def test_baselines_that_differ_in_more_than_their_seed_have_rows_of_their_own() -> None:
+    runs = [result(seed, t, 0.8, 0.7 + seed / 100) for seed in (1, 2) for t in (1.0, 2.0)]
+    for run in copy.deepcopy(runs):
+        run.config["optim"] = {"lr": 1e-3}
+        run.fingerprints["baseline"] += "faster"
+        run.metrics["baseline"]["accuracy"] -= 0.5
+        runs.append(run)
+    for run in runs[:4]:
+        run.config["optim"] = {"lr": 1e-4}
+    rows = [line.split() for line in printed(runs).splitlines() if "baseline " in line]
+    found = [row for row in rows if row[0] == "baseline"]
+    assert [row[1:3] for row in found] == [["0.0001", "2"], ["0.001", "2"]]
+    assert [row[3] for row in found] == ["0.7150", "0.2150"]
+
+
+def test_runs_with_other_metrics_have_their_own_table() -> None:
+    more, other = copy.deepcopy(RUNS[0]), copy.deepcopy(RUNS[1])
+    for scores in more.metrics.values():
+        scores["f1"] = 0.5
+    other.metric, other.metrics = "f1", more.metrics
+    assert len(tables([*RUNS, more, other])) == 3
 
 
 def test_runs_on_other_rows_have_their_own_table() -> None:

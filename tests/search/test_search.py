@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from filelock import FileLock
 
 from distill_lab.errors import ConfigError, DataError, JobsFailed, UsageError
+from distill_lab.search.journal import open_journal, report
 from tests.search.formula import Broken, Formula, Values, search
 
 LINE = ("objective.temperature=interval(1,8)", "hydra.sweeper.n_trials=6")
@@ -119,6 +121,31 @@ def test_what_ran_is_repeated_whatever_the_sampler_would_draw_next(folder: Path)
         search(Formula(interrupted), *line)
     search(Formula(near_three), *line)
     assert temperatures(folder)[2] == f"{ran[2]:.4g}" and len(set(temperatures(folder))) == 6
+
+
+def test_scores_of_epochs_outlive_an_interruption(folder: Path) -> None:
+    """A trial whose first seed had finished counts for the pruner as without the interruption."""
+    line = [LINE[0], "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    line += ["hydra.sweeper.seeds=[1,2]"]
+    stops = iter([True])
+
+    def interrupted(values: Values) -> list[float]:
+        if values["seed"] == 2 and next(stops, False):
+            raise KeyboardInterrupt
+        return [0.1, 0.2, 0.3]
+
+    with pytest.raises(KeyboardInterrupt):
+        search(Formula(interrupted), *line)
+    search(Formula(interrupted), *line)
+    storage = open_journal(folder / "optuna.log")
+    trials = optuna.load_study(study_name="search", storage=storage).trials
+    assert [trial.intermediate_values for trial in trials] == 3 * [{1: 0.1, 2: 0.2}]
+
+
+def test_a_job_of_a_search_that_was_killed_is_not_pruned(folder: Path) -> None:
+    """On a cluster it goes on, while the same line typed again gives its trial another number."""
+    search(Formula(lambda values: [0.1, 0.2]), LINE[0], "hydra.sweeper.n_trials=1")
+    assert report(f"0@{folder / 'optuna.log'}", 2, 0.1) is False
 
 
 @pytest.mark.parametrize("name", ["NSGAIISampler", "QMCSampler"])

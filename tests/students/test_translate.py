@@ -30,20 +30,22 @@ def translation(source: PreTrainedModel, target: str, layers: int = 4) -> PreTra
     return built.eval()
 
 
-def states(model: PreTrainedModel) -> tuple[torch.Tensor, ...]:
-    tokens = torch.tensor([[5, 9, 11, 40, 3, 7], [6, 8, 30, 2, 0, 0]])
+def states(model: PreTrainedModel, pad: int) -> tuple[torch.Tensor, ...]:
+    tokens = torch.tensor([[5, 9, 11, 40, 3, 7], [6, 8, 30, 2, pad, pad]])
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
     with torch.no_grad():
         found = model.base_model(tokens, attention_mask=mask, output_hidden_states=True)
     return tuple(state * mask[:, :, None] for state in found.hidden_states)
 
 
+@pytest.mark.parametrize("pad", [0, 1])
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_the_hidden_states_are_those_of_the_teacher(source: str, target: str) -> None:
+def test_the_hidden_states_are_those_of_the_teacher(source: str, target: str, pad: int) -> None:
+    """RoBERTa's positions begin behind the padding's id, and its own is 1."""
     more = {} if source == "distilbert" else {"layer_norm_eps": 1e-12}
-    model = stack(source, pad_token_id=0, **more)
+    model = stack(source, pad_token_id=pad, **more)
     student = translation(model, target)
-    for ours, theirs in zip(states(student), states(model), strict=True):
+    for ours, theirs in zip(states(student, pad), states(model, pad), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert student.config.id2label == model.config.id2label
 

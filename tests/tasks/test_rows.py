@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from distill_lab.errors import DataError
 from distill_lab.tasks import Glue, StdlibDocs, TextFiles
-from distill_lab.tasks.files import read_glue_tsv
+from distill_lab.tasks.files import read_glue_tsv, read_table
 from distill_lab.tasks.rows import Rows, carve
 from distill_lab.tasks.stdlib_docs import TOPICS, docstrings
 from tests.conftest import sentences
@@ -96,7 +97,7 @@ def test_incomplete_rows_are_left_out_only_if_asked(
 ) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\na\t1\nb\n\t0\nc\t0\nd\t1\n")
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nh\t1\n")
-    with pytest.raises(DataError, match="line 4"):
+    with pytest.raises(DataError, match="line 3: column 'label' has no label"):
         glue(tmp_path).load()
     splits = glue(tmp_path, skip_incomplete=True).load()
     assert sorted([*splits.train.ids, *splits.selection.ids]) == [0, 3, 4]
@@ -120,6 +121,19 @@ def test_users_files(ending: str, tmp_path: Path) -> None:
     texts = {i: t for part in parts for i, t in zip(part.ids, part.text, strict=True)}
     assert [texts[i] for i in range(40)] == list(table["text"])
     assert task.problem.labels == ("negative", "positive")
+
+
+def test_rows_of_a_parquet_file_are_counted_whatever_index_was_saved(tmp_path: Path) -> None:
+    """Two tables one below the other have each index twice, and rows are found by their ids."""
+    half = sentences(20)
+    twice = pd.concat([half, half])
+    twice.to_parquet(tmp_path / "twice.parquet")
+    named = half.assign(place=[f"id {i}" for i in range(20)]).set_index("place")
+    named.to_parquet(tmp_path / "named.parquet")
+    for name, count in (("twice", 40), ("named", 20)):
+        table = read_table(tmp_path / f"{name}.parquet")
+        assert table.index.tolist() == list(range(count))
+    assert table["place"].tolist()[:2] == ["id 0", "id 1"]
 
 
 def test_pairs_and_numeric_labels_in_numeric_order(tmp_path: Path) -> None:

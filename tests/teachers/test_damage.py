@@ -185,8 +185,14 @@ def changed_length(folder: Path, rows: Path) -> None:
     """Rows are cut shorter; the command line says so."""
 
 
+def changed_side(folder: Path, rows: Path) -> None:
+    """Rows, which are cut, lose their first words now."""
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "truncation_side": "left"}))
+
+
 @pytest.mark.parametrize(
-    "change", [changed_rows, changed_tokenizer, changed_weights, changed_length]
+    "change", [changed_rows, changed_tokenizer, changed_weights, changed_length, changed_side]
 )
 def test_changed_ingredients_are_seen_where_nothing_else_tells(
     change: Callable[[Path, Path], None],
@@ -202,8 +208,9 @@ def test_changed_ingredients_are_seen_where_nothing_else_tells(
     shutil.copy(rows_file, rows)
     line = [f"teacher.model={teacher}", f"task.train_file={rows}", "trainer.max_steps=8",
             "baseline=false", "teacher.min_over_chance=-1"]  # fmt: skip
-    length = "task.max_length=8" if change is changed_length else "task.max_length=32"
-    lab(*line, "teacher.cache=on", "task.max_length=32", out="first")
+    before = f"task.max_length={8 if change is changed_side else 32}"
+    length = f"task.max_length={8 if change in (changed_length, changed_side) else 32}"
+    lab(*line, "teacher.cache=on", before, out="first")
     change(teacher, rows)
     caplog.clear()
     with caplog.at_level("INFO", "distill_lab"):

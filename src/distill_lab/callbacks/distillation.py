@@ -81,9 +81,8 @@ class DistillationLoss(pl.Callback):
             return
         if batch_idx == 0 and trainer.current_epoch == 0:
             self._warn_of_division(outputs["terms"], batch)
-        step = trainer.global_step
-        due = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        if not due or step == self._logged:
+        step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if not every or step % every or step == self._logged:
             return
         self._logged = step
         terms: dict[str, Term] = outputs["terms"]

@@ -40,8 +40,9 @@ def jobs_table(jobs: Sequence[Job], foreseen: Mapping[int, Foreseen]) -> Table:
 def _state(job: Job, foreseen: Mapping[int, Foreseen]) -> str:
     if job.number not in foreseen:
         return "be skipped, it is finished"
-    begun = job.folder.is_dir()
-    return "run again, it did not finish" if begun else "run"
+    if job.finished:
+        return "run again, its settings have changed"
+    return "run again, it did not finish" if job.folder.is_dir() else "run"
 
 
 def cost_table(foreseen: Iterable[Foreseen]) -> Table:

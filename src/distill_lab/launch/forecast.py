@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distill_lab.config import Config
-from distill_lab.launch.processes import clean_context
+from distill_lab.launch.processes import clean_context, end_server, hear
 
 Kind = Literal["teacher", "signals", "student", "baseline"]
 
@@ -57,10 +57,15 @@ def foresee(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
         pieces: Whether to find out what each job needs, and how long that takes.
     """
     with ProcessPoolExecutor(1, clean_context()) as pool:
-        return pool.submit(_foresee, configs, pieces).result()
+        try:
+            return pool.submit(_foresee, configs, pieces).result()
+        except KeyboardInterrupt:
+            end_server()
+            raise
 
 
 def _foresee(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
     from distill_lab.launch.foreseeing import foresee_here  # with all libraries
 
+    hear()
     return foresee_here(configs, pieces)

@@ -47,18 +47,20 @@ def foresee_here(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
 def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) -> Iterator[Piece]:
     seen_by_teacher = plan.data.for_teacher or plan.data
     read = seen_by_teacher.train
-    trainings = parts.teacher.trainings(parts.task, seen_by_teacher, lab)
-    for each in trainings:
-        second = speed.seconds(plan.teacher, read, each.batch_size, train=True)
-        size = _WEIGHT * speed.parameters(plan.teacher)
-        done = each.path.is_dir()
-        yield Piece("teacher", str(each.path), each.name, done, second * each.rows, size)
-    ask = speed.seconds(plan.teacher, read, lab.optim.batch_size, train=False)
+    ask, trained = 0.0, list[str]()
+    for member in parts.teacher.together():
+        network = member.check(parts.task, seen_by_teacher)
+        ask += speed.seconds(network, read, lab.optim.batch_size, train=False)
+        for each in member.trainings(parts.task, seen_by_teacher, lab):
+            second = speed.seconds(network, read, each.batch_size, train=True)
+            size, key = _WEIGHT * speed.parameters(network), str(each.path)
+            trained.append(key)
+            yield Piece("teacher", key, each.name, each.path.is_dir(), second * each.rows, size)
     teacher = parts.teacher.fingerprint(parts.task, seen_by_teacher, lab)
     kept = plan.signals.foreseen(teacher, lab)
     if kept is not None:
         path, done = kept
-        key = f"{path} {[str(each.path) for each in trainings]}"
+        key = f"{path} {trained}"
         yield Piece(
             "signals", key, plan.signals.about, done, ask * len(read), plan.signals.size
         )  # fmt: skip
@@ -71,7 +73,7 @@ def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) ->
     yield Piece("student", digest(_shared(config)), about, False, step * rows + live, size)
     if config.baseline:
         same = digest([config.store_dir, *_shared(config)[:-1]])
-        yield Piece("baseline", same, about, False, step * rows, size)
+        yield Piece("baseline", same, about, False, step * rows, size / 2)  # no checkpoint is kept
 
 
 def _shared(config: Config) -> list[object]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
+from distill_lab import __version__
 from distill_lab.config import Config
 from distill_lab.store import digest
 from distill_lab.values import leaves
@@ -69,16 +70,20 @@ class Job:
     def changed(self, config: Config) -> list[str]:
         """Return the settings that its result was made with and that have other values now.
 
-        Those that only one of the two has are of another version of the program.
+        Those that only one of the two has count, unless another version of the program made it.
 
         Args:
             config: Its configuration, resolved.
         """
-        sides = self.result()["config"], json.loads(json.dumps(asdict(config)))  # as it is read
+        result = self.result()
+        sides = result["config"], json.loads(json.dumps(asdict(config)))  # as it is read
         before, now = (
             leaves({k: v for k, v in side.items() if k not in _NOT_COMPUTED}) for side in sides
         )
-        return sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+        same = result["versions"].get("distill-lab") == __version__
+        keys = before.keys() | now.keys() if same else before.keys() & now.keys()
+        nothing = object()
+        return sorted(k for k in keys if before.get(k, nothing) != now.get(k, nothing))
 
     def score(self) -> float | None:
         """Return the main metric of its student on the evaluation split; None if it was pruned."""

@@ -11,8 +11,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -25,7 +28,6 @@ from distill_lab.launch.folder_lock import settled
 from distill_lab.launch.jobs import CONSOLE_FILE, Job
 from distill_lab.launch.orphans import end_with_sweep
 
-_PRELOADED = ["distill_lab.run", "distill_lab.hydra_entry", "distill_lab.results.show"]
 _Context = ForkServerContext | SpawnContext
 
 
@@ -43,12 +45,18 @@ class Place:
     of: int
     devices: object
 
-    def gpus(self, count: int) -> str:
-        """Return those of so many GPUs that are its own; empty where it may have all."""
+    def gpus(self, count: int, visible: str = "") -> str:
+        """Return which GPUs are its own; empty where it may have all.
+
+        Args:
+            count: How many there are.
+            visible: `CUDA_VISIBLE_DEVICES`, which names them where it is set.
+        """
         own = int(str(self.devices)) if str(self.devices).isdigit() else 0
         if not 0 < own < count:
             return ""
-        return ",".join(str((self.slot * own + i) % count) for i in range(own))
+        names = visible.split(",") if visible else [str(i) for i in range(count)]
+        return ",".join(names[(self.slot * own + i) % count] for i in range(own))
 
 
 class Processes:
@@ -115,8 +123,35 @@ def clean_context() -> _Context:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(["distill_lab.launch.preloaded"])
+    with _deaf():
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Have what is started here ignore Ctrl-C, also while it imports the libraries."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end_server() -> None:
+    """End the process that jobs are forked from, which would begin those that wait."""
+    server: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if server is not None:
+        os.kill(server, signal.SIGKILL)
+
+
+def hear() -> None:
+    """Hear Ctrl-C again, to which the process that this one is forked from is deaf."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stop(processes: list[BaseProcess]) -> None:
@@ -142,8 +177,7 @@ def run_job(
     """
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches the sweep alone, which tells its jobs once
-    # Forked from a process that is deaf to Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    hear()
     end_with_sweep()
     settled_by = settled(folder, since)
     if settled_by is not None:
@@ -152,8 +186,13 @@ def run_job(
         _write_to(output)
     if place is not None:
         _share(place)
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
     from distill_lab.cli import main
 
+    # Hydra would compose everything once more to find out; it is among the arguments.
+    Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
     sys.argv = ["distill-lab", "train", *arguments]
     main()
 
@@ -173,6 +212,7 @@ def _share(place: Place) -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, processors() // place.of))
-    gpus = place.gpus(torch.cuda.device_count())  # does not touch them
-    if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    own = place.gpus(torch.cuda.device_count(), visible)  # does not touch them
+    if own:
+        os.environ["CUDA_VISIBLE_DEVICES"] = own

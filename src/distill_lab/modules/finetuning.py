@@ -17,6 +17,6 @@ class FineTuning(TrainedModel):
         hard = Term(hard_loss(self.answer(batch).logits, batch.labels), "rows", 1.0)
         loss = hard.part(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % every == 0:
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss", loss.detach())
         return loss

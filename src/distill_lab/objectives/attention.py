@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from distill_lab.errors import ConfigError
@@ -20,23 +19,22 @@ AttentionDistance = Literal["kl", "mse"]
 
 
 def attention_distance(
-    student: Attention, teacher: Attention, mask: Tensor, distance: AttentionDistance
+    layers: Sequence[tuple[Attention, Attention]], mask: Tensor, distance: AttentionDistance
 ) -> Tensor:
-    """Return how far two layers' attention lies apart, mean over heads, padding left out.
+    """Return how far layers' attention lies apart, mean over heads, padding left out.
 
     Wang et al. 2023 (arXiv 2305.15032), section 3: `KL(A_t || A_s)` of each row, or the squared
     difference of each entry, of attention after the softmax and before dropout.
 
     Args:
-        student: One layer's attention.
-        teacher: One layer's attention, with as many heads; no gradient flows to it.
+        layers: A student's layer and a teacher's with as many heads, to which no gradient flows.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
         distance: "kl", summed over the tokens, or "mse", summed over the pairs of tokens.
 
     Returns:
-        A scalar in float32.
+        A distance for each, float32 `[layers]`.
     """
-    return compared(rows_kl if distance == "kl" else rows_mse, student, teacher, mask)
+    return compared(rows_kl if distance == "kl" else rows_mse, layers, mask)
 
 
 class AttentionTransfer(Objective):
@@ -75,18 +73,14 @@ class AttentionTransfer(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `attention`."""
-        distances = [
-            attention_distance(
-                student.attention[s], teacher.attention[t], batch.mask, self.distance
-            )
-            for s, t in self.pairs
-        ]
+        layers = [(student.attention[s], teacher.attention[t]) for s, t in self.pairs]
+        distances = attention_distance(layers, batch.mask, self.distance)
         unit: Literal["tokens", "token_pairs"] = (
             "tokens" if self.distance == "kl" else "token_pairs"
         )
         return {
             "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
-            "attention": Term(torch.stack(distances).mean(), unit, self.lam),
+            "attention": Term(distances.mean(), unit, self.lam),
         }
 
 

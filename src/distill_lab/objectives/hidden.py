@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from distill_lab.errors import ConfigError
 from distill_lab.objectives.base import Objective
@@ -33,10 +34,29 @@ def hidden_distance(student: Tensor, teacher: Tensor, mask: Tensor, distance: Di
     """
     s, t = student.float(), teacher.detach().float()
     if distance == "mse":
-        each = (s - t).square().mean(dim=-1)
-    else:
-        each = 1 - F.cosine_similarity(s, t, dim=-1)
+        total: Tensor = _Square.apply(s, t, mask)  # type: ignore[no-untyped-call]
+        return total / s.shape[-1]
+    each = 1 - F.cosine_similarity(s, t, dim=-1)
     return each.masked_fill(mask == 0, 0.0).sum()
+
+
+class _Square(torch.autograd.Function):
+    """The squared difference of hidden states, in half of autograd's passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+        """Sum over the tokens that count."""
+        difference = (student - teacher).masked_fill_((mask == 0)[:, :, None], 0.0)
+        ctx.save_for_backward(difference)
+        flat = difference.flatten()
+        return torch.dot(flat, flat)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        """Give the student's gradient; none flows to the teacher."""
+        (difference,) = ctx.saved_tensors
+        return difference * (2 * outer), None, None
 
 
 def projected(states: Tensor, projection: nn.Module) -> Tensor:

@@ -33,7 +33,7 @@ def relation_kl(student: Attention, teacher: Attention, mask: Tensor, part: Part
         A scalar in float32, summed over the tokens.
     """
     s, t = (among(getattr(side, part), side) for side in (student, teacher))
-    return compared(rows_kl, s, t, mask)
+    return compared(rows_kl, [(s, t)], mask)[0]
 
 
 class MiniLM(Objective):
@@ -65,7 +65,7 @@ class MiniLM(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard`, `attention` and `values`."""
         s, t = student.attention[self.last[0]], teacher.attention[self.last[1]]
-        attention = attention_distance(s, t, batch.mask, "kl")
+        (attention,) = attention_distance([(s, t)], batch.mask, "kl")
         return {
             "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
             "attention": Term(attention, "tokens", self.lam),

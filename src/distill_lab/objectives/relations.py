@@ -8,75 +8,76 @@ from torch import Tensor
 from distill_lab.attention import can_be_caught, is_causal
 from distill_lab.errors import ConfigError
 from distill_lab.models import classifier_class
+from distill_lab.objectives.pairwise import Scores
 from distill_lab.types import Fit
 
-_NOT_NEAR_0 = 1e-30
+_NEAR_0 = 1e-30
 
 
-def rows_kl(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+def rows_kl(student: Scores, teacher: Scores, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return KL(softmax(teacher) || softmax(student)) of rows of scores, and its gradient.
 
     `KL(p || q) = sum p (t - s) - (logsumexp(t) - logsumexp(s))`, with the gradient `q - p`: two
     exponentials, where autograd would take four.
 
     Args:
-        student: Scores, float32 `[batch, heads, length, length]`.
-        teacher: Scores of the same shape; overwritten.
+        student: A piece's scores.
+        teacher: As many.
         pairs: Which count, None for all; a row without any is 0, as both sides are hidden alike.
 
     Returns:
         The sum over queries and heads, and the gradient of the student's scores.
     """
-    s, t = hide(student, pairs), hide(teacher, pairs)
+    s, t = hide(student.all(), pairs), hide(teacher.all(), pairs)
     q, p = s.softmax(dim=-1), t.softmax(dim=-1)
-    norms = _logsumexp(t, p) - _logsumexp(s, q)
-    value = torch.dot(p.flatten(), t.sub_(s).flatten()) - norms.sum()
+    # The logsumexp of a row is one score less the logarithm of its probability. The diagonal's
+    # where none is near 0; finding the largest takes longer than a softmax.
+    own_q, own_p = (side.diagonal(dim1=-2, dim2=-1) for side in (q, p))
+    near_0 = s.device.type != "cpu" or bool((torch.minimum(own_q, own_p) < _NEAR_0).any())
+    norms = _logsumexp(t, p) - _logsumexp(s, q) if near_0 else None
+    difference = t.sub_(s)
+    if norms is None:
+        norms = difference.diagonal(dim1=-2, dim2=-1) - (own_p / own_q).log()
+    value = torch.dot(p.flatten(), difference.flatten()) - norms.sum()
     return value, q.sub_(p)
 
 
 def _logsumexp(scores: Tensor, probabilities: Tensor) -> Tensor:
-    """Return the logsumexp of each row of scores from one score and its probability.
-
-    The diagonal's where none of them is near 0; finding the largest takes longer than a softmax.
-    """
-    own = probabilities.diagonal(dim1=-2, dim2=-1)
-    if own.device.type == "cpu" and bool((own > _NOT_NEAR_0).all()):
-        return scores.diagonal(dim1=-2, dim2=-1) - own.log()
     return scores.amax(dim=-1) - probabilities.amax(dim=-1).log()
 
 
-def rows_mse(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+def rows_mse(student: Scores, teacher: Scores, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the squared difference of the softmax of rows of scores, and its gradient.
 
     Args:
-        student: Scores, float32 `[batch, heads, length, length]`.
-        teacher: Scores of the same shape.
+        student: A piece's scores.
+        teacher: As many.
         pairs: Which count, None for all; what is hidden on both sides is equal.
 
     Returns:
         The sum over pairs and heads, and the gradient of the student's scores.
     """
-    q, p = (hide(side, pairs).softmax(dim=-1) for side in (student, teacher))
+    q, p = (hide(side.all(), pairs).softmax(dim=-1) for side in (student, teacher))
     difference = q - p
     outer = (q * difference).sum(dim=-1, keepdim=True)
     return _square(difference), q.mul_(2 * (difference - outer))
 
 
-def scores_mse(student: Tensor, teacher: Tensor, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+def scores_mse(student: Scores, teacher: Scores, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the squared difference of scores, and its gradient.
 
     Args:
-        student: Scores, float32 `[batch, heads, length, length]`; overwritten.
-        teacher: Scores of the same shape.
+        student: A piece's scores.
+        teacher: As many.
         pairs: Which count, None for all.
 
     Returns:
         The sum over pairs and heads, and the gradient of the student's scores.
     """
-    difference = student.sub_(teacher)
+    difference = student.less(teacher)
     if pairs is not None:
         difference.masked_fill_(~pairs, 0.0)
-    return _square(difference), 2 * difference
+    return _square(difference), difference.mul_(2)
 
 
 def _square(difference: Tensor) -> Tensor:

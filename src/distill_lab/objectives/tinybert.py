@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +20,20 @@ from distill_lab.types import Attention, Batch, Fit, Needs, Outputs, Term, Wante
 log = logging.getLogger(__name__)
 
 
-def score_distance(student: Attention, teacher: Attention, mask: Tensor) -> Tensor:
+def score_distance(layers: Sequence[tuple[Attention, Attention]], mask: Tensor) -> Tensor:
     """Return the squared difference of attention scores before the softmax, mean over heads.
 
     Jiao et al. 2020 (arXiv 1909.10351), equation 7, over pairs of tokens; the authors' code also
     counts pairs with padding, as 0, so its mean depends on how far a batch is padded.
 
     Args:
-        student: One layer's attention.
-        teacher: One layer's attention, with as many heads; no gradient flows to it.
+        layers: A student's layer and a teacher's with as many heads, to which no gradient flows.
         mask: 1 for tokens, 0 for padding, `[batch, length]`.
 
     Returns:
-        A scalar in float32, summed over the pairs.
+        A distance for each, summed over the pairs, float32 `[layers]`.
     """
-    return compared(scores_mse, student, teacher, mask)
+    return compared(scores_mse, layers, mask)
 
 
 class TinyBERT(Objective):
@@ -100,10 +100,8 @@ class TinyBERT(Objective):
         return self.mixed(student, batch, soft, scale)
 
     def _inside(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
-        attention = [
-            score_distance(student.attention[s], teacher.attention[t], batch.mask)
-            for s, t in self.attention_pairs
-        ]
+        layers = [(student.attention[s], teacher.attention[t]) for s, t in self.attention_pairs]
+        attention = score_distance(layers, batch.mask)
         embeddings, *hidden = (
             hidden_distance(
                 projected(
@@ -115,7 +113,7 @@ class TinyBERT(Objective):
             for s, t in self.hidden_pairs
         )  # fmt: skip
         return {
-            "attention": Term(torch.stack(attention).sum(), "token_pairs", 1.0),
+            "attention": Term(attention.sum(), "token_pairs", 1.0),
             "hidden": Term(torch.stack(hidden).sum(), "tokens", 1.0),
             "embeddings": Term(embeddings, "tokens", 1.0),
         }

@@ -21,6 +21,7 @@ from distill_lab.values import leaves
 # What may differ between runs that are averaged, or does not matter to what was learned.
 _NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe"}
 _GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks")
+_OF_BASELINE = {"task", "student", "optim", "trainer"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,14 @@ class Cell:
 
     @property
     def score(self) -> float:
-        """The student's main metric, mean over seeds."""
+        """The student's main metric on the evaluation split, mean over seeds."""
         return mean(self.values("student", self.results[0].metric))
+
+    def selection(self, model: str = "student") -> float | None:
+        """Return a model's main metric on the selection split, mean over seeds, if all have it."""
+        found = [r.cost.get(model, {}).get("selection") for r in self.results]
+        known = [value for value in found if value is not None]
+        return mean(known) if len(known) == len(found) else None
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def collect(paths: Sequence[Path]) -> Collected:
 def tables(results: Sequence[Result]) -> list[Table]:
     """Return a table for each set of runs that can be compared.
 
-    These share task, evaluation rows, teacher and the student's architecture.
+    These share task, evaluation rows, metrics, teacher and the student's architecture.
     """
     together: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in results:
@@ -103,18 +110,38 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 
 def cells(results: Sequence[Result]) -> list[Cell]:
-    """Group runs by everything but the seed, best mean first.
+    """Group runs by everything but the seed, best mean on the selection split first.
 
-    A cell's label holds what differs; a setting of an objective (or of another group) only where
-    runs of that same objective differ in it.
+    So what is chosen from the top is not chosen by the rows that are reported. A cell's label holds
+    what differs; a setting of an objective (or of another group) only where runs of that same
+    objective differ in it.
     """
-    settings = [flatten(result) for result in results]
+    return sorted(_grouped(results, [flatten(result) for result in results]), key=_rank)
+
+
+def baselines(results: Sequence[Result]) -> list[Cell]:
+    """Group the baselines of runs by what decides them besides the seed; each counts once."""
+    each = {r.fingerprints.get("baseline", ""): r for r in results if "baseline" in r.metrics}
+    settings = [
+        {key: value for key, value in flatten(result).items() if key.split(".")[0] in _OF_BASELINE}
+        for result in each.values()
+    ]
+    return _grouped(list(each.values()), settings)
+
+
+def _grouped(results: Sequence[Result], settings: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    """Return a cell for each of the settings, labelled by what differs."""
     telling = _telling(settings)
     grouped: dict[str, Cell] = {}
     for result, own in zip(results, settings, strict=True):
         label = {key: str(value) for key, value in own.items() if _scoped(key, own) in telling}
         grouped.setdefault(digest(own), Cell(label, [])).results.append(result)
-    return sorted(grouped.values(), key=lambda cell: -cell.score)
+    return list(grouped.values())
+
+
+def _rank(cell: Cell) -> tuple[bool, float]:
+    chosen = cell.selection()
+    return chosen is None, -(cell.score if chosen is None else chosen)
 
 
 def _scoped(key: str, settings: Mapping[str, Any]) -> tuple[str, str]:
@@ -149,7 +176,8 @@ def _comparable(result: Result) -> tuple[str, ...]:
     prints = result.fingerprints
     student = result.choices.get("student", "")
     shared = (prints.get(name, "") for name in ("evaluation", "tokenizer", "teacher"))
-    return (result.task, *shared, student)
+    scored = (result.metric, *result.metrics["student"]) if result.metrics else ()
+    return (result.task, *shared, student, *scored)
 
 
 def _table(results: Sequence[Result]) -> Table:
@@ -163,33 +191,34 @@ def _table(results: Sequence[Result]) -> Table:
         f" student {first.choices.get('student', '')};"
         f" evaluation split, {first.rows['evaluation']:,} rows",
         title_justify="left",
-        caption="mean ± standard deviation over seeds; gain: student - baseline of the same seed",
+        caption="mean ± standard deviation over seeds; gain: student - baseline of the same seed;"
+        " selection: the main metric\non the rows that chose the epoch: it orders the students, and"
+        " is what to choose settings by",
         caption_justify="left",
     )
     for heading in ("", *(key.removeprefix("objective.") for key in keys)):
         table.add_column(heading)
-    for heading in ("seeds", *metrics, "gain", "retention", "parameters"):
+    for heading in ("seeds", "selection", *metrics, "gain", "retention", "parameters"):
         table.add_column(heading, justify="right", no_wrap=True)
-    blank = [""] * len(keys)
-    table.add_row("teacher", *blank, *_reference(results, "teacher", metrics))
-    if any("baseline" in result.metrics for result in results):
-        table.add_row("baseline", *blank, *_reference(results, "baseline", metrics))
-    for cell in rows:
+    named = [("teacher", Cell({}, [first]))]
+    named += [("baseline", cell) for cell in baselines(results)]
+    named += [("student", cell) for cell in rows]
+    for model, cell in named:
         label = [cell.label.get(key, "") for key in keys]
-        table.add_row("student", *label, *_student(cell, metrics))
+        cost = _student(cell, metrics) if model == "student" else _reference(cell, model, metrics)
+        table.add_row(model, *label, *cost)
     return table
 
 
-def _reference(results: Sequence[Result], model: str, metrics: Sequence[str]) -> list[str]:
-    """Return the row of a model that several runs share; each one counts once."""
-    own = {r.fingerprints.get(model, ""): r for r in results if model in r.metrics}
-    cell = Cell({}, list(own.values()))
-    teacher = mean(r.main("teacher") or 0.0 for r in own.values())
+def _reference(cell: Cell, model: str, metrics: Sequence[str]) -> list[str]:
+    """Return the row of a model that several runs share."""
+    teacher = cell.results[0].main("teacher") or 0.0
     score = mean(cell.values(model, cell.results[0].metric))
-    seeds = str(len(own)) if model == "baseline" else ""
+    seeds = str(len(cell.results)) if model == "baseline" else ""
     retention = f"{score / teacher:.1%}" if model == "baseline" and teacher > 0 else ""
     parameters = millions(cell.results[0].parameters(model))
-    return [seeds, *(_spread(cell.values(model, m)) for m in metrics), "", retention, parameters]
+    means = [_spread(cell.values(model, m)) for m in metrics]
+    return [seeds, _chosen(cell, model), *means, "", retention, parameters]
 
 
 def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
@@ -197,11 +226,17 @@ def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
     retentions = [r.retention for r in cell.results if r.retention is not None]
     return [
         str(len(cell.results)),
+        _chosen(cell, "student"),
         *(_spread(cell.values("student", metric)) for metric in metrics),
         _signed(gains) if gains else "",
         f"{mean(retentions):.1%}" if retentions else "",
         millions(cell.results[0].parameters("student")),
     ]
+
+
+def _chosen(cell: Cell, model: str) -> str:
+    score = cell.selection(model)
+    return "" if score is None else spread(score, None)
 
 
 def _spread(values: Sequence[float]) -> str:

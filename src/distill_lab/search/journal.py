@@ -71,7 +71,7 @@ def report(told: str, epoch: int, score: float) -> bool:
         score: Main metric on the selection split.
 
     Returns:
-        Whether the trial is hopeless.
+        Whether the trial is hopeless; never one that the search has given up.
 
     Raises:
         DataError: If the journal cannot be read.
@@ -81,7 +81,10 @@ def report(told: str, epoch: int, score: float) -> bool:
     study_id = storage.get_study_id_from_name(STUDY)
     by: Mapping[str, Any] | None = storage.get_study_user_attrs(study_id).get(PRUNER)
     trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, int(number))
-    storage.set_trial_intermediate_value(trial_id, epoch, score)
+    try:
+        storage.set_trial_intermediate_value(trial_id, epoch, score)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False  # the search was killed and typed again: another trial waits for this job
     # The sampler is named so that none is made by default; it draws nothing here.
     study = optuna.load_study(
         study_name=STUDY, storage=storage, sampler=optuna.samplers.RandomSampler()

@@ -23,7 +23,7 @@ from distill_lab.search.looks import Conditions, Looks
 from distill_lab.search.report import Report
 from distill_lab.search.settings import Settings
 from distill_lab.search.space import Space
-from distill_lab.search.study import FOLDERS, REASON, SPREAD, TYPED, begin, counted, ranking
+from distill_lab.search.study import FOLDERS, REASON, SCORES, SPREAD, TYPED, begin, counted, ranking
 
 log = logging.getLogger(__name__)
 JOURNAL = "optuna.log"
@@ -153,6 +153,9 @@ class Search:
             Job.of(self.folder, self.fixed, [*typed, *seed], "" if i else told)
             for i, seed in enumerate(seeds)
         ]
+        if self.prunes and jobs[0].finished:  # before the search was interrupted
+            for epoch, score in trial.user_attrs.get(SCORES, {}).items():
+                trial.report(score, int(epoch))
         trial.set_user_attr(TYPED, typed)
         trial.set_user_attr(FOLDERS, [job.folder.name for job in jobs])
         log.info("trial %d/%d: %s", before + 1, self.settings.n_trials, " ".join(typed))

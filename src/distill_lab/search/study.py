@@ -17,6 +17,8 @@ _LINE = "line"
 _INTERRUPTED = "interrupted"
 TYPED, FOLDERS, REASON, SPREAD = "typed", "folders", "reason", "spread"
 """Attributes of a trial: overrides, folders of its jobs, why it failed, sd over seeds by goal."""
+SCORES = "scores"
+"""Attribute of a trial that is repeated: what its first job had reported, by epoch."""
 
 
 def begin(
@@ -79,7 +81,8 @@ def _go_on(study: optuna.Study, storage: JournalStorage) -> None:
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         storage.set_trial_user_attr(trial_id, _INTERRUPTED, True)
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        scores = {str(epoch): score for epoch, score in trial.intermediate_values.items()}
+        study.enqueue_trial(trial.params, user_attrs={SCORES: scores})
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:

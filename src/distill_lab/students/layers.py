@@ -115,9 +115,16 @@ class Layers(Student):
                 cannot be told apart.
         """
         config = self._config(teacher)
-        with torch.device("meta"):
-            model = AutoModelForSequenceClassification.from_config(teacher)
-            student = AutoModelForSequenceClassification.from_config(config)
+        try:
+            with torch.device("meta"):
+                model = AutoModelForSequenceClassification.from_config(teacher)
+                student = AutoModelForSequenceClassification.from_config(config)
+        except (AssertionError, ValueError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigError(
+                f"student.num_layers={self.num_layers}: no {teacher.model_type} can be made of"
+                f" these layers ({reason[0]}); use student=scratch or student=pretrained"
+            ) from error
         self._fill(
             student, model, lambda: Kept.first(self._sizes(teacher), teacher.num_hidden_layers)
         )

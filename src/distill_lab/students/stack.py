@@ -12,6 +12,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from distill_lab.errors import ConfigError
 
 State = Mapping[str, Tensor]
+# What configurations list layer by layer: kinds of attention, and Longformer's windows.
+_OF_EACH_LAYER = ("layer_types", "attention_window", "attention_layers")
 
 
 def stack_name(model: PreTrainedModel) -> str:
@@ -62,9 +64,12 @@ def keep_layers(state: State, prefix: str, layers: Sequence[int]) -> dict[str, T
 
 def with_layers(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedConfig:
     """Return a copy of a configuration for a model that keeps only these layers."""
-    config = copy.deepcopy(config)
+    total, config = config.num_hidden_layers, copy.deepcopy(config)
     config.num_hidden_layers = len(layers)
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        config.layer_types = [kinds[layer] for layer in layers]
+    for name in _OF_EACH_LAYER:
+        each = getattr(config, name, None)
+        if isinstance(each, (list, tuple)) and len(each) == total:
+            setattr(config, name, [each[layer] for layer in layers])
+    if config.model_type == "gpt_neo":  # tells the kinds a second time, by how often they come
+        config.attention_types = [[[kind], 1] for kind in config.attention_layers]
     return config

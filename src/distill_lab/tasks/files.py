@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def read_table(path: Path) -> pd.DataFrame:
         ".tsv": lambda: _read_csv(path, "\t"),
         ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
         ".json": lambda: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
-        ".parquet": lambda: pd.read_parquet(path),
+        ".parquet": lambda: _read_parquet(path),
     }
     if path.suffix not in readers:
         raise DataError(f"{path}: the ending is none of {', '.join(readers)}")
@@ -70,6 +71,13 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """An index that was saved along is a column if it has a name, and else means nothing."""
+    table = pd.read_parquet(path)
+    found: pd.DataFrame = table.reset_index(drop=list(table.index.names) == [None])
+    return found
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -129,7 +137,7 @@ class Columns:
     def drop_incomplete(self, table: pd.DataFrame, path: Path) -> pd.DataFrame:
         """Leave out rows in which one of the columns is missing or empty, and say how many."""
         used = [name for name in (self.text, self.pair, self.label) if name in table.columns]
-        whole = (table[used].notna() & (table[used] != "")).all(axis=1)
+        whole = ~table[used].map(_is_blank).any(axis=1)
         if not whole.all():
             log.warning("%s: %d rows are incomplete and left out", path, (~whole).sum())
         kept: pd.DataFrame = table[whole]
@@ -154,7 +162,7 @@ def to_rows(
     ids = table.index.to_numpy(dtype=np.int64)
     text = column(table, columns.text, "task.text", path)
     pair = column(table, columns.pair, "task.pair", path) if columns.pair else None
-    label = column(table, columns.label, "task.label", path)
+    label = labels(table, path, columns.label, first_line)
     lines = ids + first_line
     return Rows(
         ids,
@@ -162,6 +170,32 @@ def to_rows(
         None if pair is None else _texts(pair, path, str(columns.pair), lines),
         parse_labels(label, problem, f"{path}, column {columns.label!r}", lines),
     )
+
+
+def _is_blank(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else pd.isna(value) is True
+
+
+def labels(table: pd.DataFrame, path: Path, name: str, first_line: int = 2) -> list[object]:
+    """Return the column of labels.
+
+    Args:
+        table: As read.
+        path: The file, for errors.
+        name: Name of the column.
+        first_line: Line of the first row in the file.
+
+    Raises:
+        DataError: If there is no such column, or a row has no label.
+    """
+    values = column(table, name, "task.label", path)
+    for line, value in zip(table.index + first_line, values, strict=True):
+        if _is_blank(value):
+            raise DataError(
+                f"{path}, line {line}: column {name!r} has no label; fill it,"
+                " or leave such rows out with task.skip_incomplete=true"
+            )
+    return values
 
 
 def _texts(values: list[object], path: Path, name: str, lines: Ids) -> list[str]:

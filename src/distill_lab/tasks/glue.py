@@ -95,8 +95,10 @@ class Glue(TextTask):
 
     def _from_hub(self, split: str) -> Rows:
         dataset = load_hub(self.hub, self.name, split.replace("dev", "validation"))
-        where = Path(f"{self.hub}/{self.name}/{split}")
-        return to_rows(dataset.to_pandas(), where, self.hub_columns, self.problem, 0)
+        where, table = Path(f"{self.hub}/{self.name}/{split}"), dataset.to_pandas()
+        if self.skip_incomplete:
+            table = self.hub_columns.drop_incomplete(table, where)
+        return to_rows(table, where, self.hub_columns, self.problem, 0)
 
 
 def load_hub(name: str, config: str, split: str) -> Any:

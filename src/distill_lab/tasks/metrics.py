@@ -1,4 +1,4 @@
-"""Metrics by name, computed by torchmetrics from logits and labels."""
+"""Metrics by name, computed by torchmetrics and scipy from logits and labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
     multiclass_matthews_corrcoef,
 )
-from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
 
 from distill_lab.errors import ConfigError
 from distill_lab.types import Problem
@@ -26,14 +25,24 @@ def _matthews(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     return multiclass_matthews_corrcoef(predicted, labels, num_classes=classes)
 
 
+def _correlation(name: str, predicted: Tensor, labels: Tensor) -> Tensor:
+    """Return a correlation in float64, in which outliers and many ties are no trouble."""
+    from scipy import stats  # a second of imports
+
+    if len(predicted.unique()) < 2 or len(labels.unique()) < 2:
+        return torch.tensor(0.0)
+    found = getattr(stats, name)(predicted.double().numpy(), labels.double().numpy()).statistic
+    return torch.tensor(float(found))
+
+
 # Each takes predictions [rows], labels [rows] and the number of labels.
 METRICS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "accuracy": lambda p, y, c: multiclass_accuracy(p, y, num_classes=c, average="micro"),
     "f1": lambda p, y, c: binary_f1_score(p, y),
     "f1_macro": lambda p, y, c: multiclass_f1_score(p, y, num_classes=c, average="macro"),
     "matthews": _matthews,
-    "pearson": lambda p, y, c: pearson_corrcoef(p, y),
-    "spearman": lambda p, y, c: spearman_corrcoef(p, y),
+    "pearson": lambda p, y, c: _correlation("pearsonr", p, y),
+    "spearman": lambda p, y, c: _correlation("spearmanr", p, y),
 }
 _REGRESSION = {"pearson", "spearman"}
 

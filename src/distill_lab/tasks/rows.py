@@ -131,8 +131,9 @@ def parse_labels(
         DataError: At the first value that is no label of the problem.
     """
     regression = problem.kind == "regression"
-    known = {str(index): index for index in range(problem.num_labels)}
-    known |= {name: index for index, name in enumerate(problem.labels)}
+    known = {name: index for index, name in enumerate(problem.labels)}
+    if not any(name.isdecimal() for name in problem.labels):  # else a number is a name
+        known |= {str(index): index for index in range(problem.num_labels)}
     targets: list[float] = []
     for line, value in zip(lines, values, strict=True):
         target = _number(value) if regression else known.get(str(value))

@@ -41,8 +41,6 @@ def stored_rows(
         "rows": splits.fingerprints,
         "tokenizer": fingerprint,
         "max_length": max_length,
-        "columns": list(tokenizer.model_input_names),
-        "cut": tokenizer.truncation_side,
         # They decide how a pair is cut, and what stands around it.
         "versions": {package: version(package) for package in ("tokenizers", "transformers")},
     }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.base import TextTask
-from distill_lab.tasks.files import Columns, column, read_table, to_rows
+from distill_lab.tasks.files import Columns, labels, read_table, to_rows
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Rows, carve
 from distill_lab.types import Problem
@@ -102,7 +102,7 @@ class TextFiles(TextTask):
             return Problem("regression", ("score",))
         if self.labels is not None:
             return Problem("classification", tuple(str(label) for label in self.labels))
-        values = column(table, self.columns.label, "task.label", self.train_file)
+        values = labels(table, self.train_file, self.columns.label)
         names = sorted({str(value) for value in values}, key=_numbers_first)
         if len(names) > max(2, len(values) // 2):
             raise DataError(

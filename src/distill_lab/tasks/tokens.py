@@ -129,10 +129,12 @@ def padding_values(columns: Iterable[str], tokenizer: PreTrainedTokenizerBase) -
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return 16 digits that change with the vocabulary or the way text is cut.
 
-    Padding and truncation settings, which vary from call to call, are left out.
+    Lengths for padding and truncation, which vary from call to call, are left out.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
     varying = ("padding", "truncation")
-    text = json.dumps({k: v for k, v in content.items() if k not in varying}, sort_keys=True)
+    fixed = {k: v for k, v in content.items() if k not in varying}
+    cut = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
+    text = json.dumps([fixed, cut], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

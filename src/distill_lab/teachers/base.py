@@ -97,6 +97,10 @@ class Teacher(ABC):
             ConfigError: If it does.
         """
 
+    def together(self) -> Sequence[Teacher]:
+        """Return the teachers that run for a batch: itself, or the members of an ensemble."""
+        return [self]
+
     @abstractmethod
     def trainings(self, task: TextTask, data: Data, lab: Lab) -> Sequence[Training]:
         """Return the fine-tunings that it is made of; none where it is taken as it is."""

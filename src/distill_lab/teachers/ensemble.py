@@ -35,9 +35,8 @@ def average_logits(logits: Sequence[Tensor], weights: Sequence[float], average: 
     """Return the logits of an ensemble's answer.
 
     "probabilities" is the arithmetic mean of the members' distributions, "logits" their geometric
-    mean (Hinton et al. 2015, arXiv 1503.02531, section 2, names both). The arithmetic mean is taken
-    at T = 1, as the ensemble would answer, and then softened like any other teacher: so its answers
-    are raw logits that serve every temperature.
+    mean (Hinton et al. 2015, arXiv 1503.02531, section 2). The former is taken at T = 1 and then
+    softened like any other teacher's: so the answers are raw logits that serve every temperature.
 
     Args:
         logits: Each member's, `[rows, labels]`; of a single label (regression) the mean is taken.
@@ -87,10 +86,9 @@ class Averaged:
 
     def trained(self) -> Trained:
         """Return the ensemble as a model of the comparison; what it took is that of all members."""
-        members = [member.trained() for member in self.members]
-        prints = [member.fingerprint for member in members]
-        fingerprint = _fingerprint(prints, self.weights, self.average)
-        return Trained(self.scores, _summed([member.cost for member in members]), fingerprint)
+        each = [member.trained() for member in self.members]
+        own = _fingerprint([member.fingerprint for member in each], self.weights, self.average)
+        return Trained(self.scores, _summed([member.cost for member in each]), own)
 
     def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Return the averaged logits."""
@@ -107,8 +105,7 @@ def _summed(costs: Sequence[Mapping[str, float | int | None]]) -> dict[str, floa
     return {name: sum(cost[name] or 0 for cost in costs) for name in given}
 
 
-def _whose(model: str | None) -> str:
-    """Return the same for every spelling of a folder."""
+def _whose(model: str | None) -> str:  # the same for every spelling of a folder
     return "" if model is None else str(Path(model).resolve()) if Path(model).exists() else model
 
 
@@ -156,9 +153,7 @@ class Ensemble(Teacher):
         self.average: Average = average
         self.caching = Caching(cache, cache_max_gb, "bfloat16", cache_top_k, cache_temperatures)
         if None in models and not each.scratch:
-            raise ConfigError(
-                "teacher.models: null trains a model of teacher.each.scratch, which is empty"
-            )
+            raise ConfigError("teacher.models: null trains teacher.each.scratch, which is empty")
         seen: Counter[str] = Counter()
         self.members: list[FineTuned] = []
         for model in models:
@@ -221,6 +216,10 @@ class Ensemble(Teacher):
                 " several teachers have no mean; use an objective on logits, such as hinton"
             )
 
+    def together(self) -> Sequence[Teacher]:
+        """Return the members."""
+        return self.members
+
     def trainings(self, task: TextTask, data: Data, lab: Lab) -> list[Training]:
         """Return the fine-tunings of all members."""
         return [each for member in self.members for each in member.trainings(task, data, lab)]
@@ -228,7 +227,7 @@ class Ensemble(Teacher):
     def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
         """Return that of the ensemble; None where a member has yet to be trained."""
         prints = [member.fingerprint(task, data, lab) for member in self.members]
-        known = [each for each in prints if each is not None]
+        known = [each for each in prints if each]
         return _fingerprint(known, self.weights, self.average) if known == prints else None
 
     def prepare(self, task: TextTask, data: Data, lab: Lab) -> Averaged:
@@ -245,6 +244,6 @@ class Ensemble(Teacher):
             for part in data.evaluation
         }
         scores = score(task, data, logits)
-        log.info("teacher: %d together %.4f on the evaluation split", len(members),
-                 scores.metrics[task.metrics[0]])  # fmt: skip
+        main = scores.metrics[task.metrics[0]]
+        log.info("teacher: %d together %.4f on the evaluation split", len(members), main)
         return Averaged(members, self.weights, self.average, scores)

@@ -62,10 +62,8 @@ class FineTuned(Teacher):
         min_over_chance: How far the main metric must lie above that of a constant answer.
         scratch: Configuration of a new model, with `model_type`.
         vocab_size: Vocabulary of the tokeniser that is trained for a new model.
-        cache: Whether what it answers for the training rows is kept, see `Caching`.
-        cache_max_gb: Disk that this may take, in GB.
-        cache_dtype: What hidden states and attention are kept in.
-        cache_top_k, cache_temperatures: What of the logits the student gets to know, see there.
+        cache, cache_max_gb, cache_dtype, cache_top_k, cache_temperatures: Whether and how what it
+            answers for the training rows is kept, see `Caching`.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -92,8 +90,10 @@ class FineTuned(Teacher):
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
-        if epochs < 1:
-            raise ConfigError(f"teacher.epochs={epochs}: at least 1 is needed")
+        counts = {"epochs": (epochs, 1), "batch_size": (batch_size, 1), "seed": (seed, 0)}
+        for name, (value, least) in counts.items():
+            if value < least:
+                raise ConfigError(f"teacher.{name}={value}: at least {least} is needed")
         if not lr > 0:
             raise ConfigError(f"teacher.lr={lr}: the learning rate must be above 0")
         self.model = model
@@ -210,7 +210,7 @@ class FineTuned(Teacher):
             "start": start,
             "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
             "max_length": data.max_length,
-            "problem": asdict(task.problem),
+            "problem": {**asdict(task.problem), "metric": task.metrics[0]},  # chooses the epoch
             "optim": asdict(self._optim),
             **self._budget(lab).ingredients(),
         }

@@ -168,6 +168,8 @@ class SignalFiles:
         ids = np.concatenate([file["ids"].numpy() for file in self._files])
         self._order = np.argsort(ids)
         self._ids = ids[self._order]
+        if (np.diff(self._ids) == 0).any():
+            raise ValueError("signals of several rows have the same id")
         self._starts = np.cumsum([0, *counts])
 
     def __len__(self) -> int:
