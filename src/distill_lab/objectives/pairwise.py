@@ -32,19 +32,18 @@ class Scores(NamedTuple):
 
     def all(self) -> Tensor:
         """Return the scores, float32 `[rows, heads, tokens, tokens]`."""
-        return self._beside(self.queries.new_empty(1), 0)
+        nothing = self.queries.new_empty(1)
+        found = torch.baddbmm(nothing, *self._vectors(), beta=0, alpha=self.scale)
+        return found.view(*self.queries.shape[:3], -1)
 
     def less(self, other: Scores) -> Tensor:
         """Return how far they lie above another side's, without a map of both."""
-        theirs = other.all()
-        return self._beside(theirs.flatten(0, 1), -1)
+        found = other.all()
+        found.flatten(0, 1).baddbmm_(*self._vectors(), beta=-1, alpha=self.scale)
+        return found
 
-    def _beside(self, maps: Tensor, times: int) -> Tensor:
-        """Return the scores and a multiple of maps `[rows * heads, tokens, tokens]`."""
-        vectors = self.queries.flatten(0, 1), self.keys.flatten(0, 1).mT
-        into = maps if times else None
-        found = torch.baddbmm(maps, *vectors, beta=times, alpha=self.scale, out=into)
-        return found.view(*self.queries.shape[:3], -1)
+    def _vectors(self) -> tuple[Tensor, Tensor]:
+        return self.queries.flatten(0, 1), self.keys.flatten(0, 1).mT
 
 
 Compare = Callable[[Scores, Scores, Tensor | None], tuple[Tensor, Tensor]]

@@ -191,18 +191,19 @@ def labels(table: pd.DataFrame, path: Path, name: str, first_line: int = 2) -> l
     values = column(table, name, "task.label", path)
     for line, value in zip(table.index + first_line, values, strict=True):
         if _is_blank(value):
-            raise DataError(
-                f"{path}, line {line}: column {name!r} has no label; fill it,"
-                " or leave such rows out with task.skip_incomplete=true"
-            )
+            raise _blank(path, line, name, "label")
     return values
+
+
+def _blank(path: Path, line: int, name: str, what: str) -> DataError:
+    return DataError(
+        f"{path}, line {line}: column {name!r} has no {what}; fill it,"
+        " or leave such rows out with task.skip_incomplete=true"
+    )
 
 
 def _texts(values: list[object], path: Path, name: str, lines: Ids) -> list[str]:
     for line, value in zip(lines, values, strict=True):
         if not isinstance(value, str) or not value.strip():
-            raise DataError(
-                f"{path}, line {line}: column {name!r} has no text; fill it,"
-                " or leave such rows out with task.skip_incomplete=true"
-            )
+            raise _blank(path, line, name, "text")
     return [str(value) for value in values]

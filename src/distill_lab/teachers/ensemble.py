@@ -105,7 +105,8 @@ def _summed(costs: Sequence[Mapping[str, float | int | None]]) -> dict[str, floa
     return {name: sum(cost[name] or 0 for cost in costs) for name in given}
 
 
-def _whose(model: str | None) -> str:  # the same for every spelling of a folder
+def _whose(model: str | None) -> str:
+    """Return the same for every spelling of a folder."""
     return "" if model is None else str(Path(model).resolve()) if Path(model).exists() else model
 
 
