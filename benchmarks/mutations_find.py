@@ -25,7 +25,7 @@ from pathlib import Path
 KINDS = (
     "t2", "detach", "mask", "mask argument", "one fill", "one mask", "class fill", "unit",
 )  # fmt: skip
-UNITS = ("tokens", "token_pairs", "row_pairs", "batch")
+UNITS = ("answers", "tokens", "token_pairs", "row_pairs", "batch")
 PACKAGE = "distill_lab.objectives"
 Found = tuple[str, ast.AST, str]
 """A kind, what is replaced, and by what."""

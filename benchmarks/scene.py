@@ -22,10 +22,11 @@ from benchmarks.timing import Clock, Stopwatch
 from distill_lab.budget import Budget, autocast, mixed_precision
 from distill_lab.config import Config
 from distill_lab.forward import forward
+from distill_lab.heads import head
 from distill_lab.hydra_entry import compose
 from distill_lab.lab import Lab
 from distill_lab.loggers import logged
-from distill_lab.models import head, load_tokenizer
+from distill_lab.models import load_tokenizer
 from distill_lab.modules import Distillation, FineTuning
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
@@ -109,7 +110,7 @@ class Scene:
             cut = _joined(self.data.train, rows, length)
             prints = {**self.data.fingerprints, "train": f"{length} tokens, {rows} rows"}
             self.data = replace(self.data, train=cut, max_length=length, fingerprints=prints)
-        self.problem = parts.task.problem
+        self.task, self.problem = parts.task, parts.task.problem
 
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that has not started."""

@@ -103,7 +103,7 @@ def _pass(here: Scene) -> float:
     """Return the seconds that a student takes to answer the reported rows."""
     student = here.model(here.student)
     started = time.perf_counter()
-    answers(student, here.data, here.device, "student")
+    answers(here.task, student, here.data, here.device, "student")
     return time.perf_counter() - started
 
 

@@ -9,7 +9,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 
 from distill_lab.config import Config
 from distill_lab.hydra_entry import compose
-from distill_lab.new_models import new_classifier
+from distill_lab.new_models import new_model
 from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.tasks.rows import Rows
@@ -87,7 +87,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(rows, 400, 64)
     torch.manual_seed(0)
     problem = Problem("classification", ("a", "b"))
-    model = new_classifier(TINY, tokenizer, 64, problem, "tests")
+    model = new_model(TINY, tokenizer, 64, problem, "tests")
     model.bert.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -121,6 +121,12 @@ def tiny(model: Path, rows: Path) -> list[str]:
     ]
 
 
+def besides(base: list[str], overrides: Iterable[str]) -> list[str]:
+    """Overrides without those below a group that others choose anew."""
+    chosen = {override.split("=")[0] for override in overrides}
+    return [o for o in base if o.split("=")[0].split(".")[0] not in chosen]
+
+
 @pytest.fixture
 def lab(
     tmp_path: Path, finetuned: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
@@ -133,8 +139,7 @@ def lab(
 
     def settings(*overrides: str) -> Config:
         store = f"store_dir={tmp_path}/store"
-        chosen = {o.split("=")[0] for o in overrides}
-        base = [o for o in tiny(finetuned, rows_file) if o.split(".")[0] not in chosen]
+        base = besides(tiny(finetuned, rows_file), overrides)
         return compose(*base, store, *overrides)
 
     return go

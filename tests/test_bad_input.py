@@ -38,6 +38,10 @@ CONFIGURATION = {
     "learning rate 0": ("optim.lr=0", "optim.lr=0: the learning rate must be above 0"),
     "batch of no rows": ("optim.batch_size=0", "optim.batch_size=0: at least 1 row"),
     "teacher of no epochs": ("teacher.epochs=0", "teacher.epochs=0: at least 1"),
+    "teacher's batch of no rows": ("teacher.batch_size=0", "teacher.batch_size=0: at least 1"),
+    "seed below 0": ("seed=-1", "seed=-1: 0 or more"),
+    "one beta": ("optim.betas=[0.9]", "optim.betas=[0.9]: two numbers from 0"),
+    "eps below 0": ("optim.eps=-1", "optim.eps=-1.0: must not be negative"),
     "selection of everything": ("task.selection=1", "task.selection=1: a share"),
     "unknown metric": ("task.metrics=[acuracy]", "task.metrics=['acuracy']: choose at least one"),
     "metric of another kind": ("task.metrics=[pearson]", "pearson is not defined for classif"),
@@ -201,6 +205,12 @@ def test_configuration(name: str, refused: Callable[..., str]) -> None:
 
 
 FILES: dict[str, tuple[str, bytes, str]] = {
+    "row with no label": ("rows.csv", b"text,label\ngood film,a\nbad film,\n", "line 3: column"),
+    "null for a label": (
+        "rows.jsonl",
+        b'{"text": "good", "label": "a"}\n{"text": "bad", "label": null}\n',
+        "line 3: column 'label' has no label",
+    ),
     "empty": ("rows.csv", b"", "the file is empty"),
     "header alone": ("rows.csv", b"text,label\n", "the file has no rows"),
     "not UTF-8": ("rows.csv", b"text,label\ncaf\xe9,a\n", "not UTF-8"),

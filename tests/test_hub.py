@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from distill_lab.results import Result
 from tests.conftest import sentences, tiny
+from tests.tasks.squad_files import drawn
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -76,7 +78,7 @@ def test_glue_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
         "  - split: train\n    path: sst2/train-*\n"
         "  - split: validation\n    path: sst2/validation-*\n---\n"
     )
-    _prepare(repository, home)
+    _prepare(repository, home, "nyu-mll/glue", "sst2")
     answer = train(
         tmp_path, home, "task=glue/sst2", f"teacher.model={encoder}", "teacher.epochs=1",
         "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
@@ -87,17 +89,83 @@ def test_glue_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
     assert result.rows == {"train": 180, "selection": 20, "evaluation": 40}
 
 
-def _prepare(repository: Path, home: Path) -> None:
-    """Let `datasets` itself fill its cache, as a download of `nyu-mll/glue` would leave it."""
+def test_qqp_has_rows_without_text(home: Path, encoder: Path, tmp_path: Path) -> None:
+    """As a few of the real ones; they are left out, and the others keep their ids."""
+    repository = tmp_path / "glue"
+    (repository / "qqp").mkdir(parents=True)
+    for split, count in (("train", 200), ("validation", 40)):
+        table = sentences(count).rename(columns={"text": "question1"})
+        table["question2"] = table["question1"]
+        table.loc[[3, 5], "question2"] = ["", " "]
+        table["label"] = (table["label"] == "positive").astype("int64")
+        table["idx"] = range(count)
+        table.to_parquet(repository / "qqp" / f"{split}-00000-of-00001.parquet")
+    (repository / "README.md").write_text(
+        "---\nconfigs:\n- config_name: qqp\n  data_files:\n"
+        "  - split: train\n    path: qqp/train-*\n"
+        "  - split: validation\n    path: qqp/validation-*\n---\n"
+    )
+    _prepare(repository, home, "nyu-mll/glue", "qqp")
+    answer = train(
+        tmp_path, home, "task=glue/qqp", f"teacher.model={encoder}", "teacher.epochs=1",
+        "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
+        "task.max_length=32", "trainer.max_steps=2", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert "2 rows are incomplete and left out" in answer.stderr
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert result.rows == {"train": 178, "selection": 20, "evaluation": 38}
+
+
+def test_squad_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "squad"
+    (repository / "plain_text").mkdir(parents=True)
+    for split, articles in (("train", 12), ("validation", 3)):
+        table = pd.DataFrame(
+            {
+                "id": asked["id"],
+                "title": article["title"],
+                "context": paragraph["context"],
+                "question": asked["question"],
+                "answers": {
+                    "text": [one["text"] for one in asked["answers"]],
+                    "answer_start": [one["answer_start"] for one in asked["answers"]],
+                },
+            }
+            for article in drawn(articles, len(split))
+            for paragraph in article["paragraphs"]
+            for asked in paragraph["qas"]
+        )
+        table.to_parquet(repository / "plain_text" / f"{split}-00000-of-00001.parquet")
+    (repository / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain_text\n  default: true\n  data_files:\n"
+        "  - split: train\n    path: plain_text/train-*\n"
+        "  - split: validation\n    path: plain_text/validation-*\n---\n"
+    )
+    _prepare(repository, home, "rajpurkar/squad", "plain_text")
+    answer = train(
+        tmp_path, home, "task=squad", f"teacher.model={encoder}", "teacher.epochs=1",
+        "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
+        "task.max_length=32", "task.stride=8", "task.max_question=8", "trainer.max_steps=2",
+        "trainer.accelerator=cpu",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert result.rows == {"train": 66, "selection": 6, "evaluation": 18}
+
+
+def _prepare(repository: Path, home: Path, name: str, config: str) -> None:
+    """Let `datasets` itself fill its cache, as a download of a hub dataset would leave it."""
     from datasets import load_dataset_builder
 
     built = home / "build"
-    builder = load_dataset_builder(str(repository), "sst2", cache_dir=str(built))
+    builder = load_dataset_builder(str(repository), config, cache_dir=str(built))
     builder.download_and_prepare()
     source = Path(builder.cache_dir)
-    target = home / "datasets" / "nyu-mll___glue" / "sst2" / "0.0.0" / REVISION
+    place = name.replace("/", "___")
+    target = home / "datasets" / place / config / "0.0.0" / REVISION
     target.mkdir(parents=True)
     for file in source.iterdir():
         if file.is_file():
-            name = file.name.replace(builder.dataset_name, "glue")
-            (target / name).write_bytes(file.read_bytes())
+            file_name = file.name.replace(builder.dataset_name, name.split("/")[1])
+            (target / file_name).write_bytes(file.read_bytes())

@@ -120,7 +120,7 @@ def test_a_damaged_baseline_is_made_again(
     lab: Go, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = lab()
-    damaged = next((tmp_path / "store" / "baselines").glob("*/logits.safetensors"))
+    damaged = next((tmp_path / "store" / "baselines").glob("*/answers.safetensors"))
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)

@@ -14,19 +14,21 @@ from transformers import PreTrainedModel
 
 from distill_lab import ranks
 from distill_lab.evaluation import answers, score
+from distill_lab.heads import described
 from distill_lab.lab import Lab
 from distill_lab.models import count_parameters, state_fingerprint
 from distill_lab.modules import FineTuning
+from distill_lab.scores import Trained
 from distill_lab.store import digest
-from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks import Data, Task
 from distill_lab.training import fit
-from distill_lab.types import Trained
 
 log = logging.getLogger(__name__)
-_FORMAT = 1  # raised when what the store holds of a baseline changes
+_FORMAT = 2  # raised when what the store holds of a baseline changes
+_ANSWERS = "answers.safetensors"
 
 
-def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab) -> Trained:
+def train_baseline(start: PreTrainedModel, task: Task, data: Data, lab: Lab) -> Trained:
     """Train a student on labels alone, or find it in the store.
 
     Args:
@@ -40,7 +42,7 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         "start": state_fingerprint(start.state_dict()),
         "config": digest(json.loads(start.config.to_json_string())),
         "data": data.fingerprint,
-        "problem": {**asdict(task.problem), "metric": task.metrics[0]},  # chooses the epoch
+        "problem": {**asdict(task.problem), "metric": task.metrics[0], **task.scoring()},
         "optim": asdict(lab.optim),
         **lab.budget.ingredients(),
     }
@@ -53,17 +55,17 @@ def train_baseline(start: PreTrainedModel, task: TextTask, data: Data, lab: Lab)
         if ranks.rank() > 0:
             return
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        save_file(answers(start, data, lab.device, "baseline"), folder / "logits.safetensors")
+        save_file(answers(task, start, data, lab.device, "baseline"), folder / _ANSWERS)
         start.save_pretrained(folder / "student")
-        data.tokenizer.save_pretrained(folder / "student")
+        data.save_tokenizer(folder / "student")
         content = {"parameters": count_parameters(start), **cost.plain()}
         (folder / "cost.json").write_text(json.dumps(content), encoding="utf-8")
 
     path, found = ranks.kept(
         lab.store, "baselines", ingredients, make,
-        f"{start.config.num_hidden_layers} layers of {start.config.model_type} on {task.name}",
+        f"{described(start.config)} on {task.name}",
     )  # fmt: skip
     log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)
-    scores = score(task, data, load_file(path / "logits.safetensors"))
+    scores = score(task, data, load_file(path / _ANSWERS))
     cost = json.loads((path / "cost.json").read_text(encoding="utf-8"))
     return Trained(scores, cost, path.name)

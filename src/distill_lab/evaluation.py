@@ -12,16 +12,23 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
-from distill_lab.tasks import Data, TextTask
+from distill_lab.scores import Scores
+from distill_lab.tasks import Data, Task
 from distill_lab.tasks.batching import scoring_batches
-from distill_lab.tasks.tokens import TokenRows
-from distill_lab.types import Batch, Scores
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.types import Batch
+
+SELECTION = "selection"
+"""Name of the selection split among answers, where it settles something."""
 
 
-def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: str) -> Tensor:
-    """Return a model's logits for all rows, float32 `[rows, labels]`, in the order of the rows.
+def answer(
+    task: Task, model: PreTrainedModel, rows: ModelRows, device: torch.device, name: str
+) -> Tensor:
+    """Return what a task keeps of a model's answers, `[rows, ...]`, in the order of the rows.
 
     Args:
+        task: Says what that is.
         model: Put in evaluation mode and moved to the device.
         rows: What to answer.
         device: Where to compute.
@@ -30,10 +37,13 @@ def answer(model: PreTrainedModel, rows: TokenRows, device: torch.device, name: 
     model.eval().to(device)
     batches = scoring_batches(rows)
     with torch.inference_mode():
-        parts = [forward(model, batch).logits.cpu() for batch in walk(batches, device, name)]
+        parts = [
+            task.kept(forward(model, batch).logits, batch).cpu()
+            for batch in walk(batches, device, name)
+        ]
     order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
-    logits = torch.cat(parts)
-    return torch.empty_like(logits).index_copy_(0, order, logits).clone()
+    kept = torch.cat(parts)
+    return torch.empty_like(kept).index_copy_(0, order, kept).clone()
 
 
 def walk(batches: DataLoader[Batch], device: torch.device, name: str) -> Iterator[Batch]:
@@ -53,18 +63,20 @@ def walk(batches: DataLoader[Batch], device: torch.device, name: str) -> Iterato
 
 
 def answers(
-    model: PreTrainedModel, data: Data, device: torch.device, name: str
+    task: Task, model: PreTrainedModel, data: Data, device: torch.device, name: str
 ) -> dict[str, Tensor]:
-    """Return a model's logits for each evaluation set; the model is left on the CPU."""
+    """Return a model's answers for each evaluation set; the model is left on the CPU."""
+    asked = dict(data.evaluation)
+    if task.settles:
+        asked[SELECTION] = data.selection
     found = {
-        part: answer(model, rows, device, f"{name}: {part}")
-        for part, rows in data.evaluation.items()
+        part: answer(task, model, rows, device, f"{name}: {part}") for part, rows in asked.items()
     }
     model.cpu()  # the next training's memory is its own
     return found
 
 
-def score(task: TextTask, data: Data, logits: Mapping[str, Tensor]) -> Scores:
+def score(task: Task, data: Data, given: Mapping[str, Tensor]) -> Scores:
     """Compute the metrics of all evaluation sets.
 
     The metrics of the main set have their plain names; those of another are named
@@ -72,6 +84,10 @@ def score(task: TextTask, data: Data, logits: Mapping[str, Tensor]) -> Scores:
     """
     metrics: dict[str, float] = {}
     for position, (part, rows) in enumerate(data.evaluation.items()):
-        for name, value in task.score(logits[part], torch.from_numpy(rows.labels)).items():
+        scores = task.score(given[part], rows)
+        if task.settles:
+            chosen = given[SELECTION]
+            scores |= task.settled_scores(given[part], rows, chosen, data.selection)
+        for name, value in scores.items():
             metrics[name if position == 0 else f"{name}_{part}"] = value
-    return Scores(metrics, dict(logits))
+    return Scores(metrics, dict(given))

@@ -98,8 +98,20 @@ def _permute(layer: nn.Linear, order: Sequence[int]) -> None:
 
 def _probe(model: PreTrainedModel) -> torch.Tensor:
     training = model.training
-    tokens = torch.arange(1, 9, device=model.device)[None] % model.config.vocab_size
     with torch.no_grad():
-        logits: torch.Tensor = model.eval()(tokens).logits.float()
+        logits: torch.Tensor = model.eval()(_something(model)).logits.float()
     model.train(training)
     return logits
+
+
+def _something(model: PreTrainedModel) -> torch.Tensor:
+    """Return a row of tokens, or a picture."""
+    if model.main_input_name != "pixel_values":
+        tokens = torch.arange(1, 9, device=model.device)[None]
+        return tokens % int(model.config.vocab_size)
+    size = getattr(model.config, "image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    channels = getattr(model.config, "num_channels", 3)
+    numbers = channels * height * width
+    picture = torch.linspace(-1, 1, numbers, device=model.device)
+    return picture.view(1, channels, height, width)

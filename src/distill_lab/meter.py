@@ -41,10 +41,16 @@ class Cost:
 
 
 class Meter(pl.Callback):
-    """Counts rows and training seconds, and tells each epoch's score."""
+    """Counts rows and training seconds, and tells each epoch's score.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: "teacher", "student" or "baseline".
+        sign: -1 where less of the main metric is better; `best` is then its negative.
+    """
+
+    def __init__(self, name: str, sign: int = 1) -> None:
         self.name = name
+        self.sign = sign
         self.examples = 0
         self.seconds = 0.0
         self.best_epoch = 0
@@ -79,9 +85,10 @@ class Meter(pl.Callback):
         epoch = trainer.current_epoch + 1
         if score > self.best:
             self.best, self.best_epoch = score, epoch
+        speed = self.examples / max(self.seconds, 1e-9)
         log.info(
             "%s: epoch %d/%s, selection %.4f, %.0f examples/s",
-            self.name, epoch, trainer.max_epochs, score, self.examples / max(self.seconds, 1e-9),
+            self.name, epoch, trainer.max_epochs, self.sign * score, speed,
         )  # fmt: skip
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoModelForSequenceClassification,
+    AutoModel,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -24,6 +22,7 @@ from transformers.utils.hub import cached_file
 
 from distill_lab.attention import is_causal
 from distill_lab.errors import ModelError
+from distill_lab.heads import family, has_head, head, model_class
 from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
@@ -65,17 +64,19 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
     """Tell a model that looks left which token is padding: its classifier reads the one before.
 
     transformers looks for the last token that differs from the configuration's pad id, whatever the
     attention mask says.
     """
-    if is_causal(model.config) and tokenizer.pad_token_id is not None:
+    if tokenizer is None or tokenizer.pad_token_id is None:
+        return
+    if is_causal(model.config):
         model.config.pad_token_id = tokenizer.pad_token_id
 
 
-def load_classifier(
+def load_model(
     name: str, problem: Problem, key: str, finetune: str | None = None
 ) -> PreTrainedModel:
     """Load a model with a head for the problem, in float32 whatever precision is stored.
@@ -95,8 +96,13 @@ def load_classifier(
             cannot be put in order.
     """
     stored = load_config(name, key)
+    if model_class(stored, problem) is None:
+        raise ModelError(
+            f"{key}={name}: transformers has no {stored.model_type} for {family(problem).card};"
+            " take another architecture"
+        )
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = family(problem).auto.from_pretrained(
             name,
             dtype=torch.float32,
             output_loading_info=True,
@@ -115,35 +121,11 @@ def load_classifier(
             f" or has them in another shape (such as {absent[0]}); it is damaged or of another"
             " architecture"
         )
-    if has_head(stored):
+    if problem.has_labels and has_head(stored, problem):
         order = label_order(label_names(stored), problem.labels)
         if order is not None and order != sorted(order):
             reorder_head(model, order, f"{key}={name}", finetune)
     return model  # type: ignore[no-any-return]
-
-
-def has_head(config: PretrainedConfig) -> bool:
-    """Whether a checkpoint is that of a classifier, rather than of an encoder alone."""
-    return any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
-
-
-def classifier_class(config: PretrainedConfig) -> type[PreTrainedModel] | None:
-    """Return the class of classifiers for a configuration, None if there is none."""
-    found: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
-    return found  # type: ignore[no-any-return]
-
-
-def head(problem: Problem) -> dict[str, Any]:
-    """Return the configuration entries of a classification head for the problem."""
-    names = dict(enumerate(problem.labels))
-    return {
-        "num_labels": problem.num_labels,
-        "id2label": names,
-        "label2id": {label: index for index, label in names.items()},
-        "problem_type": (
-            "regression" if problem.kind == "regression" else "single_label_classification"
-        ),
-    }
 
 
 def weights_fingerprint(name: str, key: str) -> str:
@@ -158,12 +140,19 @@ def weights_fingerprint(name: str, key: str) -> str:
     """
     folder = Path(name) if Path(name).is_dir() else _in_hub_cache(name)
     if folder is None:
-        load_classifier(name, Problem("classification", ("a", "b")), key)  # fills the hub cache
+        _fill_cache(name, key)
         folder = Path(str(cached_file(name, "config.json"))).parent
     files = (folder / "config.json", *weight_files(folder, key))
     found = ((path, path.stat()) for path in files)
     parts = [_digest(path, at.st_size, at.st_mtime_ns) for path, at in found]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def _fill_cache(name: str, key: str) -> None:
+    try:
+        AutoModel.from_pretrained(name)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unreachable(name, key, "weights", error) from error
 
 
 @lru_cache

@@ -9,56 +9,64 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from distill_lab.errors import ConfigError
-from distill_lab.models import head
+from distill_lab.heads import head, new_network
 from distill_lab.types import Problem
 
 
-def new_classifier(
+def new_model(
     sizes: Mapping[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     max_length: int,
     problem: Problem,
     key: str,
+    more: Mapping[str, Any] | None = None,
 ) -> PreTrainedModel:
     """Build a model of given sizes with random weights.
 
     Args:
         sizes: Arguments of the transformers configuration, with `model_type`; they win over
             what tokeniser and rows ask for.
-        tokenizer: Gives the vocabulary and the special tokens.
+        tokenizer: Gives the vocabulary and the special tokens; None where rows are no text.
         max_length: Longest row.
         problem: Gives the head.
         key: Configuration key of the sizes, for errors.
+        more: What else the rows ask for.
 
     Raises:
         ConfigError: If the architecture is unknown or the sizes do not fit together.
     """
-    fitted = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": max_length,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "cls_token_id": tokenizer.cls_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-    }
+    fitted = {**_of_tokenizer(tokenizer, max_length), **(more or {})}
     try:
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
-        _make_room(config, len(tokenizer), max_length, sizes, key)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+        if tokenizer is not None:
+            _make_room(config, len(tokenizer), max_length, sizes, key)
+        model = new_network(config, problem)
     except ConfigError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
     return model
+
+
+def _of_tokenizer(tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> dict[str, Any]:
+    if tokenizer is None:
+        return {}
+    return {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": max_length,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id or tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.sep_token_id or tokenizer.eos_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
 
 
 def _make_room(
@@ -104,3 +112,13 @@ def longest_input(config: PretrainedConfig, asked: int) -> int | None:
             skipped = getattr(module, "padding_idx", None)
             return longest if skipped is None else longest - int(skipped) - 1
     return longest
+
+
+def new_name(sizes: Mapping[str, Any]) -> str:
+    """Return what tables call a new model: its kind, its layers and their width."""
+    kind = str(sizes.get("model_type"))
+    if "hidden_sizes" in sizes:
+        return f"{kind} {'-'.join(map(str, sizes['hidden_sizes']))}"
+    names = (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"))
+    layers, width = (next((sizes[n] for n in pair if n in sizes), "?") for pair in names)
+    return f"{kind} {layers} x {width}"

@@ -12,12 +12,18 @@ from transformers import PretrainedConfig
 from distill_lab.budget import Budget, check_budget, mixed_precision
 from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
-from distill_lab.guards import check_alignment, check_schedules, check_stages
+from distill_lab.guards import (
+    check_alignment,
+    check_inside,
+    check_schedules,
+    check_stages,
+    check_words,
+)
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.store import Store, digest
 from distill_lab.students import Student
-from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
 from distill_lab.teachers import SignalPlan, Teacher
 from distill_lab.teachers.top_k import settled
@@ -36,7 +42,7 @@ class Parts:
         world: How many do so on all.
     """
 
-    task: TextTask
+    task: Task
     teacher: Teacher
     student: Student
     objective: Objective
@@ -113,8 +119,9 @@ class Reader:
         data = self._by_teacher(config, parts, splits)
         teacher = parts.teacher.check(parts.task, data)
         own = parts.student.tokenizer()
-        if own is not None:
+        if own is not None and data.tokenizer is not None:
             data = parts.task.encode(splits, own, self.store).beside(data)
+        check_inside(parts.objective, data.problem)
         student = parts.student.check(teacher, data)
         pl.seed_everything(config.seed, verbose=False)  # for projections
         parts.objective.prepare(Fit(parts.task.problem, student, teacher))
@@ -125,6 +132,7 @@ class Reader:
             check_stages(parts.objective, steps)
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)
+        check_words(student, teacher, data.problem)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
         problem, caching = parts.task.problem, parts.teacher.caching
@@ -147,6 +155,8 @@ class Reader:
         """Return the rows as the teacher reads them."""
         key = digest([config.task, config.teacher])
         if key not in self._encoded:
-            tokenizer = parts.teacher.tokenizer(splits, parts.task.max_length)
+            text = parts.task.problem.reads == "text"
+            tokenizer = parts.teacher.tokenizer(splits, parts.task) if text else None
             self._encoded[key] = parts.task.encode(splits, tokenizer, self.store)
+        parts.task.problem = self._encoded[key].problem
         return self._encoded[key]

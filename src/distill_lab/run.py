@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import yaml
 from transformers import PreTrainedModel
 
-from distill_lab import ranks
+from distill_lab import better, ranks
 from distill_lab.baseline import train_baseline
 from distill_lab.budget import Budget, device_for
 from distill_lab.callbacks import Pruned
@@ -22,6 +22,7 @@ from distill_lab.config import Config
 from distill_lab.disk import saving
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
+from distill_lab.heads import described
 from distill_lab.lab import Lab
 from distill_lab.loggers import logged, report, title
 from distill_lab.model_card import save_student
@@ -32,11 +33,12 @@ from distill_lab.results import Provenance, Result
 from distill_lab.results.predictions import write_predictions
 from distill_lab.results.result import PRUNED
 from distill_lab.results.tables import millions
+from distill_lab.scores import Trained
 from distill_lab.store import Store, write_atomically
-from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks import Data, Task
 from distill_lab.teachers import Source
 from distill_lab.training import fit
-from distill_lab.types import TeacherSource, Trained
+from distill_lab.types import TeacherSource
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +101,8 @@ def _compare(
             models["baseline"] = train_baseline(start, parts.task, data, lab)
         result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
         if first:
-            save_student(out_dir / "student", student, data.tokenizer, result)
-            write_predictions(out_dir / "predictions.parquet", parts.task.problem, data, models)
+            save_student(out_dir / "student", student, data.tokenizer, result, data.problem)
+            write_predictions(out_dir / "predictions.parquet", parts.task, data, models)
             report(loggers, result)
             result.write(out_dir)
     return result
@@ -108,10 +110,10 @@ def _compare(
 
 def _student(parts: Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
     pl.seed_everything(seed, verbose=False)
-    student: PreTrainedModel = parts.student.build(teacher, data, parts.task.problem)
+    student: PreTrainedModel = parts.student.build(teacher, data)
     student.requires_grad_(True)
-    layers, parameters = student.config.num_hidden_layers, millions(count_parameters(student))
-    log.info("student: %d layers, %s parameters", layers, parameters)
+    parameters = millions(count_parameters(student))
+    log.info("student: %s, %s parameters", described(student.config), parameters)
     return student
 
 
@@ -126,7 +128,7 @@ def _distil(
     module = Distillation(student, source, parts.objective, parts.task, parts.optim)
     cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)
     scores = ranks.by_first(
-        lambda: score(parts.task, data, answers(student, data, lab.device, "student"))
+        lambda: score(parts.task, data, answers(parts.task, student, data, lab.device, "student"))
     )
     spent = {"parameters": count_parameters(student), **cost.plain()}
     return Trained(scores, spent, state_fingerprint(student.state_dict()))
@@ -135,7 +137,7 @@ def _distil(
 def _result(
     config: Config,
     provenance: Provenance,
-    task: TextTask,
+    task: Task,
     data: Data,
     teacher: str,
     models: Mapping[str, Trained],
@@ -149,7 +151,7 @@ def _result(
         metric=task.metrics[0],
         metrics={name: model.scores.metrics for name, model in models.items()},
         cost={name: dict(model.cost) for name, model in models.items()},
-        rows=data.sizes(),
+        rows=data.counts(),
         fingerprints={**data.prints(), **{n: m.fingerprint for n, m in models.items()}},
         config=asdict(config),
     )
@@ -159,5 +161,6 @@ def _pruned(
     config: Config, provenance: Provenance, parts: Parts, data: Data, early: Pruned
 ) -> Result:
     result = _result(config, provenance, parts.task, data, parts.teacher.name, {})
-    cost: dict[str, float | int | None] = {"best_epoch": early.epoch, "selection": early.score}
+    score = better.sign(result.metric) * early.score
+    cost: dict[str, float | int | None] = {"best_epoch": early.epoch, "selection": score}
     return replace(result, status=PRUNED, cost={"student": cost})

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from distill_lab import ranks
+from distill_lab.better import sign
 from distill_lab.budget import Budget
 from distill_lab.config import build
 from distill_lab.meter import Cost, Meter
@@ -44,7 +45,7 @@ def fit(
     rank, world = ranks.rank(), ranks.world()
     torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
     batch_size = module.optim.batch_size
-    meter = Meter(name)
+    meter = Meter(name, sign(module.task.metrics[0]))
     with quiet(), memory_unfilled():
         trainer: pl.Trainer = build(
             {**budget.trainer, "strategy": _strategy(budget, module)},
@@ -54,7 +55,7 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
-        module.role = name
+        module.role, module.selection = name, data.selection
         accumulate = trainer.accumulate_grad_batches
         device = trainer.strategy.root_device
         if device.type == "cuda" and torch.cuda.is_initialized():
@@ -76,7 +77,7 @@ def fit(
         round(examples / max(meter.seconds, 1e-9), 2),
         _peak_memory_mb(device),
         meter.best_epoch,
-        meter.best if meter.best_epoch else None,
+        meter.sign * meter.best if meter.best_epoch else None,
     )
 
 

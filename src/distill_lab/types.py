@@ -13,27 +13,45 @@ from transformers import PretrainedConfig
 from distill_lab.devices import onto
 from distill_lab.top_logits import TopLogits
 
+Kind = Literal["classification", "regression", "spans", "causal_lm", "masked_lm"]
+Form = Literal["rows", "spans", "tokens"]
+
 
 @dataclass(frozen=True)
 class Problem:
     """What is to be learned.
 
     Attributes:
-        kind: "classification" (one label of several) or "regression" (one number).
-        labels: Label names in the order of their ids; a single name for regression.
+        kind: "classification" (one label of several), "regression" (one number), "spans" (the
+            tokens of a text at which an answer begins and ends), "causal_lm" (the next word) or
+            "masked_lm" (hidden words).
+        labels: Label names in the order of their ids; a single name for regression; "start" and
+            "end" for spans; none for words.
+        words: Size of the vocabulary where words are predicted.
+        reads: What a row is.
     """
 
-    kind: Literal["classification", "regression"]
+    kind: Kind
     labels: tuple[str, ...]
+    words: int = 0
+    reads: Literal["text", "images"] = "text"
 
     @property
     def num_labels(self) -> int:
-        """Width of the logits: the number of classes, 1 for regression."""
-        return len(self.labels)
+        """Numbers that a head gives for a row, or for each of its tokens."""
+        return self.words or len(self.labels)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether rows have labels with names."""
+        return self.kind in ("classification", "regression")
 
 
-Unit = Literal["rows", "tokens", "token_pairs", "row_pairs", "batch"]
-"""What a term of a loss is a mean over; padding is never counted."""
+Unit = Literal["answers", "rows", "tokens", "token_pairs", "row_pairs", "batch"]
+"""What a term of a loss is a mean over; padding is never counted.
+
+An answer is what has logits and a label of its own: a row, each end of a span, or a word.
+"""
 
 
 @dataclass
@@ -43,7 +61,10 @@ class Batch:
     Attributes:
         ids: Stable row ids, int64 `[batch]`, always on the CPU: they find rows in files.
         inputs: What the models are called with, each `[batch, length]`.
-        labels: int64 class ids or float32 targets, `[batch]`.
+        labels: int64 class ids or float32 targets, `[answers]`; those of a row follow each other.
+        asked: Which tokens are asked, bool `[batch, length]`: where an answer may begin or end, or
+            where a word is to be predicted; None where rows are answered as a whole.
+        form: What an answer belongs to: a row, a row's two ends, or a token that is asked.
         teacher_inputs: What the teacher is called with, where its tokeniser is another; `[batch,
             length]` of its own length.
         per_step: Mean number of units of the batches that make up one optimizer step, by unit;
@@ -53,16 +74,20 @@ class Batch:
     ids: Tensor
     inputs: dict[str, Tensor]
     labels: Tensor
+    asked: Tensor | None = None
+    form: Form = "rows"
     teacher_inputs: dict[str, Tensor] = field(default_factory=dict)
     per_step: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.ids)
 
     @property
     def mask(self) -> Tensor:
-        """1 for tokens, 0 for padding, `[batch, length]`."""
-        return self.inputs["attention_mask"]
+        """1 for tokens, 0 for padding, `[batch, length]`; what is no text is one token."""
+        if "attention_mask" in self.inputs:
+            return self.inputs["attention_mask"]
+        return torch.ones(len(self), 1, dtype=torch.int64, device=self.labels.device)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with what models compute with on a device."""
@@ -70,7 +95,9 @@ class Batch:
             {name: onto(values, device) for name, values in side.items()}
             for side in (self.inputs, self.teacher_inputs)
         )
-        return Batch(self.ids, inputs, onto(self.labels, device), teacher, self.per_step)
+        asked = None if self.asked is None else onto(self.asked, device)
+        labels = onto(self.labels, device)
+        return Batch(self.ids, inputs, labels, asked, self.form, teacher, self.per_step)
 
     def for_teacher(self) -> Batch:
         """Return the rows as the teacher reads them."""
@@ -78,6 +105,8 @@ class Batch:
 
     def count(self, unit: Unit) -> int:
         """Return how many units the batch has."""
+        if unit == "answers":
+            return len(self.labels)
         if unit == "rows":
             return len(self)
         if unit == "row_pairs":
@@ -150,8 +179,8 @@ class Outputs:
     """What a model gives for a batch; the same for a student and for a teacher's signals.
 
     Attributes:
-        logits: float32 `[batch, labels]`, before any temperature; `[batch, 0]` where only `top`
-            is kept.
+        logits: float32 `[answers, classes]`, before any temperature; `[answers, 0]` where only
+            `top` is kept. The classes of a span's ends are the tokens of its row.
         hidden_states: Those that are wanted, by number, `[batch, length, width]`; a student's in
             float32.
         attention: That of the wanted layers, by number.
@@ -214,31 +243,3 @@ class TeacherSource(Protocol):
     def signals(self, batch: Batch, wanted: Wanted) -> Outputs:
         """Return the teacher's outputs for the rows of a batch, without a gradient."""
         ...
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model of a comparison: what it scores, what it took, and which one it is.
-
-    Attributes:
-        scores: Metrics and logits on the evaluation sets.
-        cost: Parameters, and what its training took (see `meter.Cost`).
-        fingerprint: Changes with what determines it: weights, or all that they come from.
-    """
-
-    scores: Scores
-    cost: Mapping[str, float | int | None]
-    fingerprint: str
-
-
-@dataclass
-class Scores:
-    """A model's answers on one split and the metrics computed from them.
-
-    Attributes:
-        metrics: Name to value; the main metric stands first.
-        logits: float32 `[rows, labels]` for each evaluation set by name.
-    """
-
-    metrics: dict[str, float] = field(default_factory=dict)
-    logits: dict[str, Tensor] = field(default_factory=dict)

@@ -167,7 +167,7 @@ def test_units_in_parts_sum_to_the_whole(case: Case) -> None:
         for s in (slice(0, 2), slice(2, 7))
     ]
     torch.testing.assert_close(whole.total, parts[0].total + parts[1].total)
-    assert whole.unit == "rows"
+    assert whole.unit == "answers"
     assert whole.weight == pytest.approx(case.weights["soft"])
 
 

@@ -104,7 +104,7 @@ def test_parts_of_a_batch_sum_to_the_whole() -> None:
     ]
     for name, term in whole.items():
         torch.testing.assert_close(term.total, parts[0][name].total + parts[1][name].total)
-        assert term.unit == "rows"
+        assert term.unit == "answers"
 
 
 def test_no_gradient_reaches_the_teacher() -> None:

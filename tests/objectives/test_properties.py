@@ -121,7 +121,7 @@ def test_parts_sum_to_the_whole(case: Case) -> None:
     parts = [terms(case, student[s], teacher[s], labels[s]) for s in (slice(0, 2), slice(2, 7))]
     for name, term in whole.items():
         torch.testing.assert_close(term.total, parts[0][name].total + parts[1][name].total)
-        assert term.unit == parts[0][name].unit == "rows"
+        assert term.unit == parts[0][name].unit == "answers"
 
 
 @EVERY

@@ -52,9 +52,10 @@ WHOLE: dict[str, Objective] = {
 }
 EVERY = pytest.mark.parametrize("name", WHOLE)
 NUMERIC = ["hinton", "mse_logits", "tinybert predictions", "hidden", "attention", "rkd", "combine"]
-# What a term is a mean over; those that are not here are means over rows.
+# What a term is a mean over; those that are not here are means over answers.
 UNITS: dict[str, dict[str, Unit]] = {
     "dist": {"intra": "batch"},
+    "pkd": {"patient": "rows"},
     "distilbert": {"cosine": "tokens"},
     "hidden": {"hidden": "tokens"},
     "hidden cosine": {"hidden": "tokens"},
@@ -126,13 +127,20 @@ def test_no_gradient_reaches_the_teacher_of_a_regression(name: str) -> None:
 def test_units_of_the_terms(name: str) -> None:
     objective, ask = prepared(name)
     found = objective(ask("student", batch()), ask("teacher", batch()), batch())
-    units = {term: value.unit for term, value in found.items() if value.unit != "rows"}
+    units = {term: value.unit for term, value in found.items() if value.unit != "answers"}
     assert units == UNITS.get(name, {})
 
 
 def test_units_count_no_padding() -> None:
     """Rows of 9, 5 and 7 tokens, padded to 9."""
-    expected = {"rows": 3, "tokens": 21, "token_pairs": 155, "row_pairs": 6, "batch": 1}
+    expected = {
+        "answers": 3,
+        "rows": 3,
+        "tokens": 21,
+        "token_pairs": 155,
+        "row_pairs": 6,
+        "batch": 1,
+    }
     assert {unit: batch().count(unit) for unit in expected} == expected  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.results import Result
 from distill_lab.students.layers import Layers, select_layers
 from distill_lab.students.stack import stack_name
+from distill_lab.types import Problem
 from tests.stacks import SIZES, stack
 
 LISTS = {
@@ -24,12 +25,15 @@ LISTS = {
 }
 
 
+# The rows themselves are only for narrower students.
+ROWS: Any = SimpleNamespace(problem=Problem("classification", ("a", "b", "c")))
+
+
 def taken(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
     """A student of these layers of a model."""
     teacher = SimpleNamespace(model=model)
     student = Layers(num_layers=len(layers), select=list(layers))
-    nothing: Any = None  # the rows and the problem are only for narrower ones
-    return student.build(teacher, nothing, nothing)  # type: ignore[arg-type]
+    return student.build(teacher, ROWS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", SIZES)
@@ -93,19 +97,17 @@ def test_stacks_that_cannot_be_taken_apart_are_refused_before_training(
     kind: str, sizes: dict[str, int], said: str
 ) -> None:
     config = AutoConfig.for_model(kind, **sizes)
-    nothing: Any = None
     with pytest.raises(ConfigError, match=said):
-        Layers(num_layers=2).check(config, nothing)
-    assert Layers(num_layers=2, select="random").check(config, nothing).num_hidden_layers == 2
+        Layers(num_layers=2).check(config, ROWS)
+    assert Layers(num_layers=2, select="random").check(config, ROWS).num_hidden_layers == 2
 
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_the_trial_takes_no_memory_and_says_what_will_be_built(kind: str) -> None:
     model = stack(kind)
     student = Layers(num_layers=2, select="first")
-    nothing: Any = None
-    built = student.build(SimpleNamespace(model=model), nothing, nothing)  # type: ignore[arg-type]
-    assert student.check(model.config, nothing).to_dict() == built.config.to_dict()
+    built = student.build(SimpleNamespace(model=model), ROWS)  # type: ignore[arg-type]
+    assert student.check(model.config, ROWS).to_dict() == built.config.to_dict()
 
 
 @pytest.mark.parametrize(("kind", "name"), LISTS.items())

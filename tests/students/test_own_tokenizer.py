@@ -12,7 +12,7 @@ import torch
 from transformers import pipeline
 
 from distill_lab.errors import ConfigError
-from distill_lab.new_models import longest_input, new_classifier
+from distill_lab.new_models import longest_input, new_model
 from distill_lab.results import Result
 from distill_lab.tasks.rows import Rows
 from distill_lab.tasks.tokens import encode
@@ -31,7 +31,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = ["zebra xylophone quartz", " ".join(GOOD), " ".join(BAD), "brown foxes jump"] * 9
     tokenizer = train_tokenizer(rows(text), 300, 64)
     torch.manual_seed(3)
-    model = new_classifier(TINY, tokenizer, 64, Problem("classification", ("a", "b")), "tests")
+    model = new_model(TINY, tokenizer, 64, Problem("classification", ("a", "b")), "tests")
     model.bert.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -95,7 +95,7 @@ def test_rows_longer_than_the_student_are_refused(lab: Go, tmp_path: Path, other
         short = tmp_path / "short"
         tokenizer = train_tokenizer(rows(["good bad awful"] * 9), 300, 48)
         problem = Problem("classification", ("a", "b"))
-        new_classifier(TINY, tokenizer, 48, problem, "tests").save_pretrained(short)
+        new_model(TINY, tokenizer, 48, problem, "tests").save_pretrained(short)
         tokenizer.save_pretrained(short)
         lab("task.max_length=64", "student=pretrained", f"student.model={short}",
             "student.own_tokenizer=true")  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,8 +27,9 @@ PAIRS = [
 def translation(source: PreTrainedModel, target: str, layers: int = 4) -> PreTrainedModel:
     recipe = Layers(num_layers=layers, architecture=target)
     live = Live(lambda: source, "teacher", "", "")
-    built = recipe.build(live, None, Problem("classification", ("a", "b", "c")))  # type: ignore[arg-type]
-    assert recipe.check(source.config, None).model_type == target  # type: ignore[arg-type]
+    rows: Any = SimpleNamespace(problem=Problem("classification", ("a", "b", "c")))
+    built = recipe.build(live, rows)
+    assert recipe.check(source.config, rows).model_type == target
     return built.eval()
 
 

@@ -49,6 +49,20 @@ def test_metrics_equal_their_references(problem: Problem, seed: int) -> None:
         assert ours == pytest.approx(reference(labels.numpy(), predicted.numpy()), abs=1e-5)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_outliers_and_ties_are_no_trouble(offset: float) -> None:
+    """In float32 squares of outliers drown the rest, and ranks of many ties overflow."""
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randn(5000, 1, generator=generator) + offset
+    predicted[7] = 1e4 + offset
+    labels = (predicted[:, 0] - offset + torch.randn(5000, generator=generator)).round()
+    found = compute(["pearson", "spearman"], NUMBER, predicted, labels)
+    for name in found:
+        expected = REFERENCES[name](labels.double().numpy(), predicted[:, 0].double().numpy())
+        assert found[name] == pytest.approx(expected, abs=1e-6)
+        assert expected > 0.4
+
+
 def test_constant_predictions_have_no_correlation() -> None:
     assert compute(["pearson"], NUMBER, torch.ones(5, 1), torch.arange(5.0)) == {"pearson": 0.0}
     zeros = torch.tensor([[1.0, 0.0]]).repeat(40, 1)

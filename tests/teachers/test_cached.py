@@ -189,7 +189,7 @@ def test_with_full_store_the_network_is_never_loaded(
     def loaded(*_: object, **__: object) -> None:
         raise AssertionError("the teacher's network was loaded")
 
-    monkeypatch.setattr("distill_lab.teachers.finetuned.load_classifier", loaded)
+    monkeypatch.setattr("distill_lab.teachers.finetuned.load_model", loaded)
     second = lab(*line, "objective.temperature=2", out="second")
     assert second.parameters("teacher") == first.parameters("teacher")
     assert second.metrics["teacher"] == first.metrics["teacher"]

@@ -147,4 +147,4 @@ def test_new_members_read_with_the_tokeniser_of_the_named(finetuned: Path) -> No
     ensemble = Ensemble(each=each, models=[None, str(finetuned)])
     nothing: Any = None
     own = load_tokenizer(str(finetuned), "teacher.model")
-    assert ensemble.tokenizer(nothing, 32).get_vocab() == own.get_vocab()
+    assert ensemble.tokenizer(nothing, nothing).get_vocab() == own.get_vocab()

@@ -9,6 +9,7 @@ from pathlib import Path
 from distill_lab.budget import device_for
 from distill_lab.config import Config
 from distill_lab.errors import UsageError
+from distill_lab.heads import described
 from distill_lab.lab import Lab
 from distill_lab.launch.forecast import Foreseen, Piece
 from distill_lab.launch.speed import Speed
@@ -38,7 +39,8 @@ def foresee_here(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
         if pieces:
             device = device_for(config.trainer)
             lab = Lab(reader.store, parts.optim, budget, device, Path())
-            speed = speeds.setdefault(str(device), Speed(device))
+            problem = parts.task.problem
+            speed = speeds.setdefault(f"{device} {problem}", Speed(device, problem))
             needed = tuple(_pieces(config, parts, plan, lab, speed))
         found.append(Foreseen((), needed))
     return found
@@ -69,7 +71,7 @@ def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) ->
     step = speed.seconds(plan.student, plan.data.train, lab.optim.batch_size, train=True)
     size = 2 * _WEIGHT * speed.parameters(plan.student)  # the best checkpoint, and `student/`
     live = 0.0 if kept is not None else ask * rows
-    about = f"{plan.student.num_hidden_layers} layers on {parts.task.name}"
+    about = f"{described(plan.student)} on {parts.task.name}"
     yield Piece("student", digest(_shared(config)), about, False, step * rows + live, size)
     if config.baseline:
         same = digest([config.store_dir, *_shared(config)[:-1]])

@@ -7,13 +7,14 @@ import statistics
 import time
 
 import torch
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 
 from distill_lab.forward import forward
-from distill_lab.models import classifier_class
+from distill_lab.heads import new_network
 from distill_lab.store import digest
 from distill_lab.tasks.batching import training_batches
-from distill_lab.tasks.tokens import TokenRows
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.types import Problem
 
 _BATCHES = 9  # of which the first warms up
 _SECONDS = 5.0
@@ -24,19 +25,21 @@ class Speed:
 
     Args:
         device: Where they are to run.
+        problem: What they answer.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, problem: Problem) -> None:
         self.device = device
+        self.problem = problem
         self._known: dict[str, float] = {}
 
     def parameters(self, config: PretrainedConfig) -> int:
-        """Return how many weights a classifier of this configuration has."""
+        """Return how many weights a network of this configuration has."""
         with torch.device("meta"):
-            return sum(p.numel() for p in _new(config).parameters())
+            return sum(p.numel() for p in new_network(config, self.problem).parameters())
 
     def seconds(
-        self, config: PretrainedConfig, rows: TokenRows, batch_size: int, train: bool
+        self, config: PretrainedConfig, rows: ModelRows, batch_size: int, train: bool
     ) -> float:
         """Return the seconds that a row takes.
 
@@ -46,15 +49,15 @@ class Speed:
             batch_size: Rows of a batch.
             train: Whether the network is trained, or only answers.
         """
-        key = digest([config.to_json_string(), batch_size, train, len(rows), int(rows.offsets[-1])])
+        key = digest([config.to_json_string(), batch_size, train, len(rows), rows.tokens])
         if key not in self._known:
             self._known[key] = self._measure(config, rows, batch_size, train)
         return self._known[key]
 
     def _measure(
-        self, config: PretrainedConfig, rows: TokenRows, batch_size: int, train: bool
+        self, config: PretrainedConfig, rows: ModelRows, batch_size: int, train: bool
     ) -> float:
-        model = _new(config).train(train).requires_grad_(train)
+        model = new_network(config, self.problem).train(train).requires_grad_(train)
         model.to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), fused=True) if train else None
         started, each = time.perf_counter(), list[float]()
@@ -70,9 +73,3 @@ class Speed:
             if time.perf_counter() - started > _SECONDS:
                 break
         return statistics.median(each[1:] or each)  # the first one warms up
-
-
-def _new(config: PretrainedConfig) -> PreTrainedModel:
-    kind = classifier_class(config)
-    assert kind is not None  # `check` of teacher and student has looked
-    return kind(config)

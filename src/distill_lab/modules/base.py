@@ -10,9 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill_lab import ranks
+from distill_lab.better import sign
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
-from distill_lab.tasks import TextTask
+from distill_lab.tasks import Task
+from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch, Outputs, Wanted
 
 
@@ -25,12 +27,13 @@ class TrainedModel(pl.LightningModule):
         optim: Optimizer and schedule.
     """
 
-    def __init__(self, model: PreTrainedModel, task: TextTask, optim: AdamW) -> None:
+    def __init__(self, model: PreTrainedModel, task: Task, optim: AdamW) -> None:
         super().__init__()
         self.model = model
         self.task = task
         self.optim = optim
         self.role = "model"  # "teacher", "student" or "baseline", for logs
+        self.selection: ModelRows | None = None  # what `validation_step` is given, set by `fit`
         self._answers: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -47,17 +50,20 @@ class TrainedModel(pl.LightningModule):
         return batch if batch.labels.device == device else batch.to(device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Collect the logits of one batch."""
-        self._answers.append((self.answer(batch).logits.cpu(), batch.labels.cpu()))
+        """Collect the answers of one batch."""
+        kept = self.task.kept(self.answer(batch).logits, batch)
+        self._answers.append((batch.ids, kept.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole split."""
         of_all = [pair for answers in ranks.gathered(self._answers) for pair in answers]
-        logits, labels = (torch.cat(part) for part in zip(*of_all, strict=True))
+        ids, answers = (torch.cat(part) for part in zip(*of_all, strict=True))
         self._answers.clear()
-        scores = self.task.score(logits, labels)
+        assert self.selection is not None
+        scores = self.task.score(answers, self.selection, self.selection.positions(ids.numpy()))
         self.log_dict({f"selection/{name}": value for name, value in scores.items()})
-        self.log("selection/score", scores[self.task.metrics[0]], logger=False, prog_bar=True)
+        main = self.task.metrics[0]
+        self.log("selection/score", sign(main) * scores[main], logger=False, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule."""

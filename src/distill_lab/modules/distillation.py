@@ -12,7 +12,7 @@ from distill_lab.modules.base import TrainedModel
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.schedules import stage_at, stage_ends
-from distill_lab.tasks import TextTask
+from distill_lab.tasks import Task
 from distill_lab.types import Batch, TeacherSource
 
 
@@ -35,7 +35,7 @@ class Distillation(TrainedModel):
         model: PreTrainedModel,
         source: TeacherSource,
         objective: Objective,
-        task: TextTask,
+        task: Task,
         optim: AdamW,
     ) -> None:
         super().__init__(model, task, optim)

@@ -14,7 +14,7 @@ class FineTuning(TrainedModel):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the mean hard loss of the batch."""
-        hard = Term(hard_loss(self.answer(batch).logits, batch.labels), "rows", 1.0)
+        hard = Term(hard_loss(self.answer(batch).logits, batch.labels), "answers", 1.0)
         loss = hard.part(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:

@@ -49,6 +49,7 @@ class AttentionTransfer(Objective):
 
     scheduled = ("lam",)
     all_logits = False
+    inside = True
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class AttentionTransfer(Objective):
             "tokens" if self.distance == "kl" else "token_pairs"
         )
         return {
-            "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
+            "hard": Term(hard_loss(student.logits, batch.labels), "answers", 1 - self.lam),
             "attention": Term(distances.mean(), unit, self.lam),
         }
 

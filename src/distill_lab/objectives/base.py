@@ -32,6 +32,8 @@ class Objective(nn.Module, ABC):
     """Which of the two the objective has; the callback sets and logs no other."""
     all_logits: bool = True
     """Whether it needs all of the teacher's logits; if not, `Outputs.top` may stand for them."""
+    inside: bool = False
+    """Whether it looks at tokens: hidden states or attention."""
     stages: tuple[float, ...] = (1.0,)
     """Shares of the training steps; the learning rate rises and falls in each anew."""
     stage: int = 0
@@ -66,8 +68,8 @@ class Objective(nn.Module, ABC):
         """
         hard = hard_loss(student.logits, batch.labels)
         return {
-            "hard": Term(hard, "rows", 1 - self.lam),
-            "soft": Term(soft, "rows", self.lam * scale),
+            "hard": Term(hard, "answers", 1 - self.lam),
+            "soft": Term(soft, "answers", self.lam * scale),
         }
 
     @abstractmethod
@@ -113,8 +115,28 @@ def needs_classes(fit: Fit, least: int, name: str, reason: str) -> None:
             f"objective={name}: it compares probabilities of classes, which a regression has not;"
             " use objective=hinton or mse_logits"
         )
+    if not fit.problem.has_labels:  # as many classes as a row has tokens, or a language words
+        return
     if fit.problem.num_labels < least:
         raise ConfigError(
             f"objective={name}: the task has {fit.problem.num_labels} classes, at least {least} are"
             f" needed, because {reason}; use objective=hinton"
+        )
+
+
+def needs_fixed_classes(fit: Fit, name: str, reason: str) -> None:
+    """Refuse an objective that has no meaning where each row has classes of its own.
+
+    Args:
+        fit: Tells the problem.
+        name: Name of the objective.
+        reason: Why, as a clause.
+
+    Raises:
+        ConfigError: For answers that are places in a text.
+    """
+    if fit.problem.kind == "spans":
+        raise ConfigError(
+            f"objective={name}: in question answering the classes are the tokens of a row, and"
+            f" {reason}; use objective=hinton"
         )

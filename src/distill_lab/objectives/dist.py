@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill_lab.objectives.base import Objective, check_weight, needs_classes
+from distill_lab.objectives.base import (
+    Objective,
+    check_weight,
+    needs_classes,
+    needs_fixed_classes,
+)
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
@@ -102,7 +107,8 @@ class DIST(Objective):
         self.gamma = gamma
 
     def prepare(self, fit: Fit) -> None:
-        """Refuse fewer than three classes."""
+        """Refuse fewer than three classes, and classes that differ from row to row."""
+        needs_fixed_classes(fit, "dist", "those of two rows cannot be correlated")
         needs_classes(fit, 3, "dist", "the correlation of two probabilities is always 1 or -1")
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
@@ -110,7 +116,7 @@ class DIST(Objective):
         inter, intra = relations(student.logits, teacher.logits, self.temperature)
         scale = self.lam * self.temperature**2
         return {
-            "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
-            "inter": Term(inter, "rows", scale * self.beta),
+            "hard": Term(hard_loss(student.logits, batch.labels), "answers", 1 - self.lam),
+            "inter": Term(inter, "answers", scale * self.beta),
             "intra": Term(intra, "batch", scale * self.gamma),
         }

@@ -30,6 +30,7 @@ class DistilBERT(Objective):
 
     scheduled = ("temperature",)
     all_logits = False
+    inside = True
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class DistilBERT(Objective):
         self.hard = hard
         self.cosine = cosine
         self.last = (0, 0)
+        self.inside = cosine > 0
 
     def prepare(self, fit: Fit) -> None:
         """Refuse a regression, and models of different widths."""
@@ -69,8 +71,8 @@ class DistilBERT(Objective):
         """Return the terms `soft`, `hard` and, if it has a weight, `cosine`."""
         soft = compared(soft_loss, student, teacher, self.temperature)
         found = {
-            "soft": Term(soft, "rows", self.soft * self.temperature**2),
-            "hard": Term(hard_loss(student.logits, batch.labels), "rows", self.hard),
+            "soft": Term(soft, "answers", self.soft * self.temperature**2),
+            "hard": Term(hard_loss(student.logits, batch.labels), "answers", self.hard),
         }
         if self.cosine > 0:
             s, t = student.hidden_states[self.last[0]], teacher.hidden_states[self.last[1]]

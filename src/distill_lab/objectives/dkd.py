@@ -84,7 +84,7 @@ class DKD(Objective):
         scale = self.lam * self.temperature**2
         hard = hard_loss(student.logits, batch.labels)
         return {
-            "hard": Term(hard, "rows", 1 - self.lam),
-            "target": Term(tckd, "rows", scale * self.alpha),
-            "others": Term(nckd, "rows", scale * self.beta),
+            "hard": Term(hard, "answers", 1 - self.lam),
+            "target": Term(tckd, "answers", scale * self.alpha),
+            "others": Term(nckd, "answers", scale * self.beta),
         }

@@ -115,6 +115,7 @@ class Hidden(Objective):
 
     scheduled = ("lam",)
     all_logits = False
+    inside = True
 
     def __init__(
         self,
@@ -151,6 +152,6 @@ class Hidden(Objective):
         ]
         hard = hard_loss(student.logits, batch.labels)
         return {
-            "hard": Term(hard, "rows", 1 - self.lam),
+            "hard": Term(hard, "answers", 1 - self.lam),
             "hidden": Term(torch.stack(distances).mean(), "tokens", self.lam),
         }

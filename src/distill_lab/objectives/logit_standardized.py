@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distill_lab.objectives.base import Objective, needs_classes
+from distill_lab.objectives.base import Objective, needs_classes, needs_fixed_classes
 from distill_lab.objectives.by_rows import by_rows
 from distill_lab.objectives.hinton import soft_loss
 from distill_lab.types import Batch, Fit, Outputs, Term
@@ -52,7 +52,8 @@ class LogitStandardized(Objective):
         super().__init__(temperature=temperature, lam=lam)
 
     def prepare(self, fit: Fit) -> None:
-        """Refuse fewer than three classes."""
+        """Refuse fewer than three classes, and classes that differ from row to row."""
+        needs_fixed_classes(fit, "logit_standardized", "padding would count in mean and deviation")
         reason = "two standardised logits are the same for every row but for their sign"
         needs_classes(fit, 3, "logit_standardized", reason)
 

@@ -49,6 +49,7 @@ class MiniLM(Objective):
 
     scheduled = ("lam",)
     all_logits = False
+    inside = True
 
     def __init__(self, *, lam: float = 0.5, teacher_layer: int | None = None) -> None:
         super().__init__(lam=lam)
@@ -67,7 +68,7 @@ class MiniLM(Objective):
         s, t = student.attention[self.last[0]], teacher.attention[self.last[1]]
         (attention,) = attention_distance([(s, t)], batch.mask, "kl")
         return {
-            "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
+            "hard": Term(hard_loss(student.logits, batch.labels), "answers", 1 - self.lam),
             "attention": Term(attention, "tokens", self.lam),
             "values": Term(relation_kl(s, t, batch.mask, "values"), "tokens", self.lam),
         }

@@ -52,6 +52,7 @@ class MiniLMv2(Objective):
 
     scheduled = ("lam",)
     all_logits = False
+    inside = True
 
     def __init__(
         self, *, lam: float = 0.5, relation_heads: int = 48, teacher_layer: int | None = None
@@ -80,7 +81,7 @@ class MiniLMv2(Objective):
         """Return the terms `hard`, `queries`, `keys` and `values`."""
         s = redivided(student.attention[self.last[0]], self.relation_heads)
         t = redivided(teacher.attention[self.last[1]], self.relation_heads)
-        found = {"hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam)}
+        found = {"hard": Term(hard_loss(student.logits, batch.labels), "answers", 1 - self.lam)}
         for part in get_args(Part):
             kl = relation_kl(s, t, batch.mask, part)
             found[part] = Term(kl, "tokens", self.lam / 3)

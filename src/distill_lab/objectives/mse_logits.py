@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distill_lab.objectives.base import Objective
+from distill_lab.objectives.base import Objective, needs_fixed_classes
 from distill_lab.objectives.by_rows import by_rows
-from distill_lab.types import Batch, Outputs, Term
+from distill_lab.types import Batch, Fit, Outputs, Term
 
 
 @by_rows
@@ -41,6 +41,10 @@ class MseLogits(Objective):
 
     def __init__(self, *, lam: float = 0.5) -> None:
         super().__init__(lam=lam)
+
+    def prepare(self, fit: Fit) -> None:
+        """Refuse classes that differ from row to row."""
+        needs_fixed_classes(fit, "mse_logits", "padding would count in the mean")
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms `hard` and `soft`."""

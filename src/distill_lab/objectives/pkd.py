@@ -68,6 +68,7 @@ class PKD(Objective):
     """
 
     all_logits = False
+    inside = True
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class PKD(Objective):
         super().__init__(temperature=temperature, lam=lam)
         check_weight(beta, "objective.beta")
         self.beta = beta
+        self.inside = beta > 0
         self.strategy: Strategy = strategy
         self.pairs: list[tuple[int, int]] = []
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distill_lab.attention import can_be_caught, is_causal
 from distill_lab.errors import ConfigError
-from distill_lab.models import classifier_class
+from distill_lab.heads import model_class
 from distill_lab.objectives.pairwise import Scores
 from distill_lab.types import Fit
 
@@ -113,7 +113,7 @@ def needs_attention(fit: Fit, name: str) -> None:
         ConfigError: If a model computes attention in its own way, or one looks left only.
     """
     for role, config in (("student", fit.student), ("teacher", fit.teacher)):
-        model = classifier_class(config)
+        model = model_class(config, fit.problem)
         if model is None or not can_be_caught(model):
             raise ConfigError(
                 f"objective={name}: the {role} ({config.model_type}) computes attention in its own"

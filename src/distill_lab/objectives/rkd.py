@@ -89,6 +89,7 @@ class RKD(Objective):
 
     scheduled = ("lam",)
     all_logits = False
+    inside = True
 
     def __init__(self, *, lam: float = 0.5, distance: float = 25.0, angle: float = 50.0) -> None:
         super().__init__(lam=lam)
@@ -111,7 +112,7 @@ class RKD(Objective):
         s = mean_of_tokens(student.hidden_states[self.last[0]], batch.mask)
         t = mean_of_tokens(teacher.hidden_states[self.last[1]], batch.mask)
         return {
-            "hard": Term(hard_loss(student.logits, batch.labels), "rows", 1 - self.lam),
+            "hard": Term(hard_loss(student.logits, batch.labels), "answers", 1 - self.lam),
             "distances": Term(distance_relation(s, t), "row_pairs", self.lam * self.distance),
             "angles": Term(angle_relation(s, t), "batch", self.lam * self.angle),
         }

@@ -57,6 +57,7 @@ class TinyBERT(Objective):
     """
 
     all_logits = False
+    inside = True
 
     def __init__(
         self, *, intermediate: float = 0.77, temperature: float = 1.0, lam: float = 1.0

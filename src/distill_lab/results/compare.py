@@ -6,15 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from distill_lab.better import retention, sign
 from distill_lab.errors import DataError
 from distill_lab.results.result import FILE, FINISHED, Result
-from distill_lab.results.tables import millions, spread
+from distill_lab.results.tables import averaged, millions, signed, spread
 from distill_lab.store import digest
 from distill_lab.values import leaves
 
@@ -141,7 +142,8 @@ def _grouped(results: Sequence[Result], settings: Sequence[Mapping[str, Any]]) -
 
 def _rank(cell: Cell) -> tuple[bool, float]:
     chosen = cell.selection()
-    return chosen is None, -(cell.score if chosen is None else chosen)
+    score = cell.score if chosen is None else chosen
+    return chosen is None, -sign(cell.results[0].metric) * score
 
 
 def _scoped(key: str, settings: Mapping[str, Any]) -> tuple[str, str]:
@@ -215,10 +217,11 @@ def _reference(cell: Cell, model: str, metrics: Sequence[str]) -> list[str]:
     teacher = cell.results[0].main("teacher") or 0.0
     score = mean(cell.values(model, cell.results[0].metric))
     seeds = str(len(cell.results)) if model == "baseline" else ""
-    retention = f"{score / teacher:.1%}" if model == "baseline" and teacher > 0 else ""
+    kept = retention(cell.results[0].metric, score, teacher) if model == "baseline" else None
     parameters = millions(cell.results[0].parameters(model))
-    means = [_spread(cell.values(model, m)) for m in metrics]
-    return [seeds, _chosen(cell, model), *means, "", retention, parameters]
+    means = [averaged(cell.values(model, m)) for m in metrics]
+    share = "" if kept is None else f"{kept:.1%}"
+    return [seeds, _chosen(cell, model), *means, "", share, parameters]
 
 
 def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
@@ -227,8 +230,8 @@ def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
     return [
         str(len(cell.results)),
         _chosen(cell, "student"),
-        *(_spread(cell.values("student", metric)) for metric in metrics),
-        _signed(gains) if gains else "",
+        *(averaged(cell.values("student", metric)) for metric in metrics),
+        signed(gains) if gains else "",
         f"{mean(retentions):.1%}" if retentions else "",
         millions(cell.results[0].parameters("student")),
     ]
@@ -237,12 +240,3 @@ def _student(cell: Cell, metrics: Sequence[str]) -> list[str]:
 def _chosen(cell: Cell, model: str) -> str:
     score = cell.selection(model)
     return "" if score is None else spread(score, None)
-
-
-def _spread(values: Sequence[float]) -> str:
-    return spread(mean(values), stdev(values) if len(values) > 1 else None)
-
-
-def _signed(values: Sequence[float]) -> str:
-    text = _spread(values)
-    return text if text.startswith("-") else f"+{text}"

@@ -6,35 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from distill_lab.tasks import Data
-from distill_lab.tasks.metrics import predictions
-from distill_lab.types import Problem, Trained
+from distill_lab.scores import Trained
+from distill_lab.tasks import Data, Task
 
 
-def write_predictions(
-    path: Path, problem: Problem, data: Data, models: Mapping[str, Trained]
-) -> None:
-    """Write one row for each evaluation row.
+def write_predictions(path: Path, task: Task, data: Data, models: Mapping[str, Trained]) -> None:
+    """Write one line for each thing that is asked of a model.
 
-    Columns: `split`, `id` (stable row id), `label`, and for each model its answer (label id or
-    number) and `<model>_logits`.
+    Columns: `split`, and those of the task (see `Task.table`): `id`, the label, and each model's
+    answer under its name.
 
     Args:
         path: The parquet file.
-        problem: Says how logits become answers.
-        data: Rows in the order of the logits.
+        task: Says what answers are.
+        data: Rows in the order of the answers.
         models: Teacher, student and baseline by name.
     """
     parts = []
     for split, rows in data.evaluation.items():
-        table = {"split": split, "id": rows.ids, "label": rows.labels}
-        for name, model in models.items():
-            logits = model.scores.logits[split]
-            table[name] = predictions(logits, problem).numpy()
-            table[f"{name}_logits"] = list(logits.to(torch.float32).numpy())
-        parts.append(pd.DataFrame(table))
+        given = {name: model.scores.answers[split] for name, model in models.items()}
+        parts.append(pd.DataFrame({"split": split, **task.table(rows, given)}))
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         pd.concat(parts, ignore_index=True).to_parquet(temporary)

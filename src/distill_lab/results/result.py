@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from distill_lab import better
 from distill_lab.config import GROUPS, Config
 from distill_lab.errors import DataError
 from distill_lab.store import write_atomically
@@ -88,17 +89,19 @@ class Result:
 
     @property
     def retention(self) -> float | None:
-        """Student / teacher of the main metric; None where the teacher has not above 0."""
+        """Which share of the teacher's main metric the student keeps, see `better.retention`."""
         teacher, student = self.main("teacher"), self.main("student")
-        if teacher is None or student is None or teacher <= 0:
+        if teacher is None or student is None:
             return None
-        return student / teacher
+        return better.retention(self.metric, student, teacher)
 
     @property
     def gain(self) -> float | None:
-        """Student - baseline of the main metric; None without a baseline."""
+        """How much better the student is than the baseline; None without a baseline."""
         baseline, student = self.main("baseline"), self.main("student")
-        return None if baseline is None or student is None else student - baseline
+        if baseline is None or student is None:
+            return None
+        return better.gain(self.metric, student, baseline)
 
     def write(self, folder: Path) -> None:
         """Write `result.json`, whole or not at all."""

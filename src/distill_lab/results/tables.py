@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import mean, stdev
+
 from rich import box
 from rich.table import Table
 
+from distill_lab.better import retention
 from distill_lab.results.result import Result
 
 
@@ -28,13 +32,11 @@ def run_table(result: Result) -> Table:
 
 def _cells(result: Result, model: str, names: list[str]) -> list[str]:
     metrics, cost = result.metrics[model], result.cost[model]
-    reference = result.main("teacher")
-    value = metrics[result.metric]
-    retention = f"{value / reference:.1%}" if reference and reference > 0 else "-"
+    kept = retention(result.metric, metrics[result.metric], result.main("teacher") or 0.0)
     gain = f"{result.gain:+.4f}" if model == "student" and result.gain is not None else ""
     return [
         *(f"{metrics[name]:.4f}" for name in names),
-        retention if model != "teacher" else "",
+        "" if model == "teacher" else "-" if kept is None else f"{kept:.1%}",
         gain,
         millions(result.parameters(model)),
         f"{cost['seconds']:,.0f}" if cost.get("seconds") else "-",
@@ -50,3 +52,14 @@ def millions(count: float) -> str:
 def spread(mean: float, sd: float | None) -> str:
     """Return mean ± standard deviation; the mean alone for a single value."""
     return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+
+
+def averaged(values: Sequence[float]) -> str:
+    """Return the mean of values ± their standard deviation."""
+    return spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+
+def signed(values: Sequence[float]) -> str:
+    """Return the mean of differences ± their standard deviation, with its sign."""
+    text = averaged(values)
+    return text if text.startswith("-") else f"+{text}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from distill_lab.better import sign
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
 from distill_lab.results.tables import millions, spread
 
@@ -45,7 +46,7 @@ class Goal:
         return f"{value:,.4g}" if sd is None else f"{value:,.4g} ± {sd:,.2g}"
 
     def read(self, content: Mapping[str, Any]) -> float:
-        """Return the number.
+        """Return the number; its negative for a metric of which less is better.
 
         Args:
             content: What `result.json` holds.
@@ -57,7 +58,8 @@ class Goal:
         for key in self.path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
+            of_metric = self.path == _KNOWN["metric"][0]
+            return sign(str(content.get("metric"))) * value if of_metric else float(value)
         if self.path == _KNOWN["metric"][0]:
             raise UsageError(
                 "no epoch was scored on the selection split, which a search chooses by; let"
@@ -101,5 +103,5 @@ def _goal(name: str, direction: str | None) -> Goal:
     if better != "maximize" and better != "minimize":
         raise ConfigError(f"{_KEY}: {name}: {better} is neither maximize nor minimize")
     if name == "metric" and direction == "minimize":
-        raise ConfigError(f"{_KEY}: metric: minimize: of every metric, more is better")
+        raise ConfigError(f"{_KEY}: metric: minimize: which way the metric is better is known")
     return Goal(name, path, cast(Direction, better))

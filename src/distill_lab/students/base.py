@@ -8,7 +8,6 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source
-from distill_lab.types import Problem
 
 
 class Student(ABC):
@@ -38,5 +37,5 @@ class Student(ABC):
         """
 
     @abstractmethod
-    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
-        """Return the network with a head for the problem; what is random comes from torch."""
+    def build(self, teacher: Source, data: Data) -> PreTrainedModel:
+        """Return the network with a head for the rows' problem; what is random comes from torch."""

@@ -14,13 +14,13 @@ from distill_lab.objectives.hard import hard_loss
 from distill_lab.students.narrow import Kept, Sizes, axes_of, read_by
 from distill_lab.students.stack import layer_of, stack_name
 from distill_lab.tasks.batching import training_batches
-from distill_lab.tasks.tokens import TokenRows
+from distill_lab.tasks.model_rows import ModelRows
 
 _BATCH = 8
 _WHOLE = -1  # stands for all layers
 
 
-def most_important(model: PreTrainedModel, rows: TokenRows, count: int, target: Sizes) -> Kept:
+def most_important(model: PreTrainedModel, rows: ModelRows, count: int, target: Sizes) -> Kept:
     """Return what a narrower student keeps of a network.
 
     A part's importance is the loss's first-order change if it were taken away: the absolute value
@@ -49,7 +49,7 @@ def _top(scores: Tensor, keep: int) -> Tensor:
     return scores.topk(keep).indices.sort().values
 
 
-def _scores(model: PreTrainedModel, rows: TokenRows, count: int) -> dict[tuple[str, int], Tensor]:
+def _scores(model: PreTrainedModel, rows: ModelRows, count: int) -> dict[tuple[str, int], Tensor]:
     """Return the importance of all parts, by kind and layer."""
     probe = copy.deepcopy(model).to("cpu").eval().requires_grad_(True)  # type: ignore[arg-type]
     totals: dict[tuple[str, int], Tensor] = defaultdict(lambda: torch.zeros(()))

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
+from distill_lab.heads import new_network
 from distill_lab.students.base import Student
 from distill_lab.students.importance import most_important
 from distill_lab.students.narrow import Kept, Sizes, cut, narrowed
@@ -19,7 +20,6 @@ from distill_lab.students.stack import keep_layers, stack_name, with_layers
 from distill_lab.students.translate import translate, translated
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source
-from distill_lab.types import Problem
 
 log = logging.getLogger(__name__)
 Selection = Literal["uniform", "distilbert", "first", "last", "random"]
@@ -114,11 +114,17 @@ class Layers(Student):
             ConfigError: If the teacher has too few layers, sizes or names do not fit, or its layers
                 cannot be told apart.
         """
-        config = self._config(teacher)
+        try:
+            config = self._config(teacher)
+        except AttributeError as error:
+            raise ConfigError(
+                f"student.num_layers={self.num_layers}: a {teacher.model_type} is no stack of"
+                " layers that are alike; use student=scratch or student=pretrained"
+            ) from error
         try:
             with torch.device("meta"):
-                model = AutoModelForSequenceClassification.from_config(teacher)
-                student = AutoModelForSequenceClassification.from_config(config)
+                model = new_network(teacher, data.problem)
+                student = new_network(config, data.problem)
         except (AssertionError, ValueError) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ConfigError(
@@ -130,7 +136,7 @@ class Layers(Student):
         )
         return config
 
-    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
+    def build(self, teacher: Source, data: Data) -> PreTrainedModel:
         """Return the student, in float32, with copies of the teacher's weights."""
         model = teacher.model
 
@@ -140,9 +146,7 @@ class Layers(Student):
                 model, data.train, self.importance_rows, self._sizes(model.config)
             )
 
-        student: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-            self._config(model.config)
-        )
+        student = new_network(self._config(model.config), data.problem)
         self._fill(student, model, kept)
         return student
 
@@ -162,7 +166,7 @@ class Layers(Student):
         narrow = self._narrowed(model.config)
         if Sizes.changes(model.config, narrow):
             with torch.device("meta"):
-                whole = AutoModelForSequenceClassification.from_config(narrow)
+                whole = type(model)(narrow)
             state = cut(model, state, whole.state_dict(), kept())
         state = keep_layers(state, stack_name(model), self._chosen(model.config))
         if student.config.model_type != model.config.model_type:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.guards import check_fits, check_same_tokenizer
-from distill_lab.models import agree_on_padding, load_classifier, load_config, load_tokenizer
+from distill_lab.model_guards import check_fits, check_same_tokenizer
+from distill_lab.models import agree_on_padding, load_config, load_model, load_tokenizer
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source
-from distill_lab.types import Problem
 
 
 class Pretrained(Student):
@@ -40,22 +39,26 @@ class Pretrained(Student):
             UsageError: If it cannot be loaded, cuts text otherwise than the teacher's, or does not
                 fit the rows.
         """
-        own = load_tokenizer(self.model, "student.model")
-        check_same_tokenizer(
-            data.tokenizer, own, f"student.model={self.model}",
-            "take a student with the teacher's tokeniser, or let each read by its own with"
-            " student.own_tokenizer=true", data.texts(),
-        )  # fmt: skip
+        if data.tokenizer is not None:
+            self._check_tokenizer(data, data.tokenizer)
         config = load_config(self.model, "student.model")
         check_fits(config, data, "student.model", self.model)
         return config
 
-    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
+    def _check_tokenizer(self, data: Data, teacher: PreTrainedTokenizerBase) -> None:
+        own = load_tokenizer(self.model, "student.model")
+        check_same_tokenizer(
+            teacher, own, f"student.model={self.model}",
+            "take a student with the teacher's tokeniser, or let each read by its own with"
+            " student.own_tokenizer=true", data.texts(),
+        )  # fmt: skip
+
+    def build(self, teacher: Source, data: Data) -> PreTrainedModel:
         """Return the student in float32; a head that it lacks is drawn.
 
         Raises:
             ModelError: If its weights cannot be loaded.
         """
-        model = load_classifier(self.model, problem, "student.model")
+        model = load_model(self.model, data.problem, "student.model")
         agree_on_padding(model, data.tokenizer)
         return model

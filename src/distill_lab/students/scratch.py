@@ -9,11 +9,11 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
-from distill_lab.new_models import new_classifier
+from distill_lab.model_guards import check_fits
+from distill_lab.new_models import new_model
 from distill_lab.students.base import Student
 from distill_lab.tasks import Data
 from distill_lab.teachers import Source
-from distill_lab.types import Problem
 
 
 class Scratch(Student):
@@ -38,14 +38,16 @@ class Scratch(Student):
         Raises:
             ConfigError: If the architecture is unknown or the sizes do not fit together.
         """
-        problem = Problem("classification", ("a", "b"))
         with torch.device("meta"):
-            config: PretrainedConfig = self._new(data, problem).config
+            config: PretrainedConfig = self._new(data).config
+        check_fits(config, data, "student.sizes", str(self.sizes["model_type"]))
         return config
 
-    def build(self, teacher: Source, data: Data, problem: Problem) -> PreTrainedModel:
+    def build(self, teacher: Source, data: Data) -> PreTrainedModel:
         """Return the student, drawn from torch's random state."""
-        return self._new(data, problem)
+        return self._new(data)
 
-    def _new(self, data: Data, problem: Problem) -> PreTrainedModel:
-        return new_classifier(self.sizes, data.tokenizer, data.max_length, problem, "student.sizes")
+    def _new(self, data: Data) -> PreTrainedModel:
+        return new_model(
+            self.sizes, data.tokenizer, data.max_length, data.problem, "student.sizes", data.sizes
+        )

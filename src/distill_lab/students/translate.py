@@ -95,7 +95,7 @@ def _bert(config: PretrainedConfig) -> dict[str, Any]:
 def translate(
     teacher: PreTrainedModel, state: State, student: PreTrainedModel
 ) -> dict[str, Tensor]:
-    """Return weights under the student's names; the head is left out, it is another one.
+    """Return weights under the student's names; a classifier's head is left out, it is another one.
 
     Where architectures add other numbers to a variance (RoBERTa 1e-5, DistilBERT always 1e-12),
     hidden states differ by about as much. DistilBERT has no embeddings of segments: that of the
@@ -123,7 +123,8 @@ def translate(
     ours = _embeddings(state, f"{teacher.base_model_prefix}.embeddings")
     usable = _offset(teacher.config, source), _offset(student.config, target)
     found |= {f"{theirs}.{k}": v for k, v in _fitted(ours, wanted, theirs, usable).items()}
-    return found
+    # The head for spans is the same everywhere: a linear layer on the last hidden states.
+    return found | {k: v for k, v in state.items() if k.startswith("qa_outputs.") and k in wanted}
 
 
 def _offset(config: PretrainedConfig, kind: str) -> int:

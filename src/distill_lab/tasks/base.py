@@ -1,87 +1,36 @@
-"""What every text task shares: rows in, tokens and metrics out."""
+"""What a task is: rows in, tokens and metrics out."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError, DataError
-from distill_lab.store import Store, digest
-from distill_lab.tasks.metrics import METRICS, compute
-from distill_lab.tasks.rows import Rows, Splits, carve, spread
+from distill_lab.errors import ConfigError
+from distill_lab.store import Store
+from distill_lab.tasks.data import Data
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.rows import Ids, Part, Rows, Splits, carve
 from distill_lab.tasks.stored import stored_rows
-from distill_lab.tasks.tokens import TokenRows, tokenizer_fingerprint
-from distill_lab.types import Problem
+from distill_lab.tasks.tokens import TokenRows, encode, tokenizer_fingerprint
+from distill_lab.types import Batch, Problem
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Data:
-    """A task's splits as tokens, with the tokeniser that made them.
-
-    Attributes:
-        train: What is trained on.
-        selection: Chooses epoch, T and λ.
-        evaluation: Sets that are only reported, the main one first.
-        tokenizer: What turned the rows into tokens.
-        fingerprints: Of the rows of each split and of the tokeniser.
-        max_length: Tokens at which rows are cut.
-        for_teacher: The same rows as the teacher reads them, where its tokeniser is another.
-    """
-
-    train: TokenRows
-    selection: TokenRows
-    evaluation: Mapping[str, TokenRows]
-    tokenizer: PreTrainedTokenizerBase
-    fingerprints: Mapping[str, str]
-    max_length: int
-    for_teacher: Data | None = None
-
-    def beside(self, for_teacher: Data) -> Data:
-        """Return these rows with what the teacher reads of them."""
-        return replace(self, train=self.train.beside(for_teacher.train), for_teacher=for_teacher)
-
-    def texts(self, count: int = 32) -> list[tuple[str]]:
-        """Return some training rows as text again, as far as tokens tell."""
-        rows, ids = self.train, self.train.columns["input_ids"]
-        cuts = [slice(*rows.offsets[at : at + 2]) for at in spread(len(rows), count)]
-        told = self.tokenizer.batch_decode(
-            [ids[c].tolist() for c in cuts], skip_special_tokens=True
-        )
-        return [(text,) for text in told]
-
-    @property
-    def fingerprint(self) -> str:
-        """16 digits that change with any row, the tokeniser or the length."""
-        return digest([dict(self.fingerprints), self.max_length])
-
-    def prints(self) -> dict[str, str]:
-        """Return all fingerprints, that of the teacher's tokeniser too where it is another."""
-        if self.for_teacher is None:
-            return dict(self.fingerprints)
-        return {
-            **self.fingerprints,
-            "teacher_tokenizer": self.for_teacher.fingerprints["tokenizer"],
-        }
-
-    def sizes(self) -> dict[str, int]:
-        """Return the number of rows of every part."""
-        parts = {"train": self.train, "selection": self.selection, **self.evaluation}
-        return {name: len(rows) for name, rows in parts.items()}
-
-
-class TextTask(ABC):
-    """Classification or regression of texts or pairs of texts.
+class Task(ABC):
+    """What is to be learned from which rows, and how answers are scored.
 
     Args:
         name: Short name, for tables.
-        metrics: Names of the metrics (see `tasks.metrics`), the main one first.
+        metrics: Names of the metrics, the main one first.
+        known: Names that can be chosen.
         max_length: Tokens at which rows are cut.
         selection: Share of the training rows that is held back to choose epoch, T and λ.
         selection_max: Upper bound of the rows held back.
@@ -91,27 +40,36 @@ class TextTask(ABC):
     """
 
     problem: Problem
+    rows_class: type[TokenRows] = TokenRows
+    """What its rows are as tokens."""
+    shortest: int = 8
+    """The smallest `max_length`."""
+    framed: bool = True
+    """Whether models read a text between special tokens."""
 
     def __init__(
         self,
         *,
         name: str,
         metrics: Sequence[str],
-        max_length: int = 128,
-        selection: float = 0.1,
-        selection_max: int = 2000,
+        known: Collection[str],
+        max_length: int,
+        selection: float,
+        selection_max: int,
     ) -> None:
-        unknown = [m for m in metrics if m not in METRICS]
+        unknown = [m for m in metrics if m not in known]
         if unknown or not metrics:
             raise ConfigError(
-                f"task.metrics={list(metrics)}: choose at least one of {', '.join(METRICS)}"
+                f"task.metrics={list(metrics)}: choose at least one of {', '.join(known)}"
             )
         if not 0 < selection < 1:
             raise ConfigError(
                 f"task.selection={selection}: a share of the training rows, between 0 and 1"
             )
-        if max_length < 8:
-            raise ConfigError(f"task.max_length={max_length}: at least 8 tokens are needed")
+        if max_length < self.shortest:
+            raise ConfigError(
+                f"task.max_length={max_length}: at least {self.shortest} tokens are needed"
+            )
         self.name = name
         self.metrics = tuple(metrics)
         self.max_length = max_length
@@ -119,7 +77,7 @@ class TextTask(ABC):
         self.selection_max = selection_max
 
     @abstractmethod
-    def read(self) -> tuple[Rows, Mapping[str, Rows]]:
+    def read(self) -> tuple[Part, Mapping[str, Part]]:
         """Return the training rows and the evaluation sets; also settles `problem`."""
 
     def load(self) -> Splits:
@@ -129,24 +87,37 @@ class TextTask(ABC):
             DataError: If a file cannot be used as it is.
         """
         train, evaluation = self.read()
-        if self.problem.kind == "classification" and len(set(train.labels.tolist())) < 2:
-            raise DataError(f"task {self.name}: all training rows have one label; nothing to learn")
-        rest, selection = carve(train, self.selection, self.selection_max)
-        return Splits(rest, selection, evaluation)
+        return Splits(*self.carve(train), evaluation)
 
-    def encode(self, splits: Splits, tokenizer: PreTrainedTokenizerBase, store: Store) -> Data:
+    def carve(self, train: Part) -> tuple[Part, Part]:
+        """Divide training rows into those that are trained on and the selection split."""
+        assert isinstance(train, Rows)
+        return carve(train, self.selection, self.selection_max)
+
+    def encode(
+        self, splits: Splits, tokenizer: PreTrainedTokenizerBase | None, store: Store
+    ) -> Data:
         """Turn rows into tokens, or find them in the store.
 
         Args:
             splits: From `load`.
-            tokenizer: The teacher's, or the student's own.
+            tokenizer: The teacher's, or the student's own; None where rows are no text.
             store: Keeps the tokens.
+
+        Raises:
+            UsageError: If the tokeniser cannot be used.
         """
+        assert tokenizer is not None
         own = tokenizer_fingerprint(tokenizer)
-        encoded = stored_rows(splits, tokenizer, own, self.max_length, self.name, store)
-        full = (encoded["train"].lengths >= self.max_length).mean()
-        if full > 0.01:
-            log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
+        key = {"tokenizer": own, "max_length": self.max_length, **self.cutting()}
+        about = f"{self.name}, {self.max_length} tokens"
+        encoded = stored_rows(
+            splits,
+            lambda rows: self.tokens(rows, tokenizer),
+            lambda rows, arrays: self.rows_class.restored(rows, arrays, tokenizer),
+            key, about, store,
+        )  # fmt: skip
+        self.tell(encoded["train"])
         return Data(
             encoded["train"],
             encoded["selection"],
@@ -154,16 +125,80 @@ class TextTask(ABC):
             tokenizer,
             {**splits.fingerprints, "tokenizer": own},
             self.max_length,
+            self.problem,
+            self.cutting(),
         )
 
-    def score(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Compute the task's metrics.
+    def tokens(self, rows: Part, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+        """Return the rows of one part as tokens."""
+        assert isinstance(rows, Rows)
+        return encode(rows, tokenizer, self.max_length)
+
+    def cutting(self) -> Mapping[str, Any]:
+        """Return what besides tokeniser and length decides how rows become tokens."""
+        return {}
+
+    def scoring(self) -> Mapping[str, Any]:
+        """Return what besides the main metric decides what answers are kept and how they score."""
+        return {}
+
+    def tell(self, train: ModelRows) -> None:
+        """Say what is worth knowing of the training rows' lengths."""
+        full = (train.lengths >= self.max_length).mean()
+        if full > 0.01:
+            log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
+
+    def kept(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return what of a batch's logits the score is computed from, `[rows, ...]`."""
+        return logits
+
+    @abstractmethod
+    def score(self, answers: Tensor, rows: ModelRows, at: Ids | None = None) -> dict[str, float]:
+        """Compute the metrics.
 
         Args:
-            logits: `[rows, labels]`.
-            labels: `[rows]`.
+            answers: What was kept of each row's logits, `[rows, ...]`.
+            rows: The rows that are answered.
+            at: Which of them, in the order of the answers; None for all in their order.
 
         Returns:
             Name to value, the main metric first.
         """
-        return compute(self.metrics, self.problem, logits, labels)
+
+    @property
+    def settles(self) -> bool:
+        """Whether the selection split settles something besides epoch, T and λ."""
+        return False
+
+    def settled_scores(
+        self, answers: Tensor, rows: ModelRows, of_selection: Tensor, selection: ModelRows
+    ) -> dict[str, float]:
+        """Return further metrics, for which something is settled on the selection split.
+
+        Args:
+            answers: What was kept of each row's logits.
+            rows: The rows that are answered.
+            of_selection: The same for the selection split.
+            selection: Its rows.
+        """
+        return {}
+
+    @abstractmethod
+    def chance(self, train: ModelRows, rows: ModelRows) -> float:
+        """Return the main metric of the best constant answer: a model that has learned nothing.
+
+        Args:
+            train: Tells that answer.
+            rows: What is scored.
+        """
+
+    @abstractmethod
+    def table(
+        self, rows: ModelRows, answers: Mapping[str, Tensor]
+    ) -> dict[str, npt.NDArray[np.generic] | list[Any]]:
+        """Return columns with one line for each thing that is asked: `id`, label, and answers.
+
+        Args:
+            rows: The rows that are answered.
+            answers: What was kept of each model's logits, by the model's name.
+        """

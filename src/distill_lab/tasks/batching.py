@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Sampler
 
-from distill_lab.tasks.tokens import TokenRows
+from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch
 
 _WINDOW = 64  # batches that are sorted by length together
@@ -19,6 +19,8 @@ class Positions(list[int]):
     """Which rows make a batch, with the mean units of the batches of its optimizer step."""
 
     per_step: Mapping[str, float]
+    draw: int
+    """Which of the draws, where rows have something to be drawn: the epoch."""
 
 
 class LengthGrouped(Sampler[Positions]):
@@ -34,6 +36,7 @@ class LengthGrouped(Sampler[Positions]):
         accumulate: Batches of an optimizer step in each process.
         rank: Which of the processes that train together this is.
         world: How many they are; each takes every `world`-th batch, and has as many as the others.
+        answers: How many answers each row has; None for one.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class LengthGrouped(Sampler[Positions]):
         accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
+        answers: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.lengths = lengths
+        self.answers = np.ones_like(lengths) if answers is None else answers
         self.batch_size = batch_size
         self.seed = seed
         self.accumulate = accumulate
@@ -84,7 +89,7 @@ class LengthGrouped(Sampler[Positions]):
             step = rounds[start : start + span]
             per_step = self._mean_units(step)
             for batch in step[self.rank :: self.world]:
-                batch.per_step = per_step
+                batch.per_step, batch.draw = per_step, self.epoch
                 yield batch
 
     def _evenly(self, batches: list[Positions]) -> list[Positions]:
@@ -106,6 +111,7 @@ class LengthGrouped(Sampler[Positions]):
             return {}
         lengths = [self.lengths[batch] for batch in step]
         sums = {
+            "answers": sum(int(self.answers[batch].sum()) for batch in step),
             "rows": sum(map(len, lengths)),
             "row_pairs": sum(len(rows) * (len(rows) - 1) for rows in lengths),
             "tokens": sum(int(rows.sum()) for rows in lengths),
@@ -142,12 +148,12 @@ class SortedByLength(Sampler[list[int]]):
 
 
 def _as_is(batch: Any) -> Batch:
-    made: Batch = batch  # `TokenRows.__getitems__` has padded it
+    made: Batch = batch  # `ModelRows.__getitems__` has padded it
     return made
 
 
 def training_batches(
-    rows: TokenRows,
+    rows: ModelRows,
     batch_size: int,
     seed: int,
     accumulate: int = 1,
@@ -155,13 +161,13 @@ def training_batches(
     world: int = 1,
 ) -> DataLoader[Batch]:
     """Return shuffled length-grouped batches; the same seed gives the same epochs."""
-    batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate, rank, world)
+    batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate, rank, world, rows.answers)
     return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
 
 
 def scoring_batches(
-    rows: TokenRows, batch_size: int = 128, rank: int = 0, world: int = 1
+    rows: ModelRows, batch_size: int = 128, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
     """Return all rows once, shortest first, or this process's part of them."""
-    sampler = SortedByLength(rows.lengths, batch_size, rank, world)
+    sampler = SortedByLength(rows.lengths, min(batch_size, rows.at_once), rank, world)
     return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from distill_lab.errors import ConfigError, DataError
-from distill_lab.tasks.base import TextTask
+from distill_lab.errors import ConfigError
 from distill_lab.tasks.files import Columns, read_glue_tsv, to_rows
+from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import fit_problem
-from distill_lab.tasks.rows import Rows
+from distill_lab.tasks.rows import Part, Rows
+from distill_lab.tasks.text import TextTask
 from distill_lab.types import Problem
 
 
@@ -74,7 +75,7 @@ class Glue(TextTask):
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise ConfigError(f"task.data_dir={data_dir}: there is no such folder")
 
-    def read(self) -> tuple[Rows, Mapping[str, Rows]]:
+    def read(self) -> tuple[Rows, Mapping[str, Part]]:
         """Read train and the evaluation sets.
 
         Raises:
@@ -99,20 +100,3 @@ class Glue(TextTask):
         if self.skip_incomplete:
             table = self.hub_columns.drop_incomplete(table, where)
         return to_rows(table, where, self.hub_columns, self.problem, 0)
-
-
-def load_hub(name: str, config: str, split: str) -> Any:
-    """Load one split of a hub dataset.
-
-    Raises:
-        DataError: If it can be found neither in the cache nor over the network.
-    """
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(name, config, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"task: {name}/{config} is neither in the hub cache nor within reach"
-            f" ({type(error).__name__}); give its folder with task.data_dir=, or a network"
-        ) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,8 +22,28 @@ def spread(rows: int, count: int) -> list[int]:
     return [int(at) for at in np.linspace(0, rows - 1, min(count, rows))]
 
 
+class Part(ABC):
+    """Something a task is trained on, chosen by or scored on, before a tokeniser has seen it."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return 16 digits that change with anything that is learned from or scored."""
+
+    @abstractmethod
+    def about(self) -> str:
+        """Return how much there is, for people."""
+
+    def texts(self) -> Iterator[str]:
+        """Yield all texts, from which a tokeniser may be trained."""
+        return iter(())
+
+    def sample(self, count: int = 32) -> list[tuple[str, ...]]:
+        """Return some texts, or pairs."""
+        return []
+
+
 @dataclass(frozen=True)
-class Rows:
+class Rows(Part):
     """Rows of one source file or set.
 
     Attributes:
@@ -54,6 +75,15 @@ class Rows:
         sides = [self.text] if self.pair is None else [self.text, self.pair]
         return [tuple(side[at] for side in sides) for at in spread(len(self), count)]
 
+    def texts(self) -> Iterator[str]:
+        """Yield all texts, the first of each row and then the second."""
+        yield from self.text
+        yield from self.pair or []
+
+    def about(self) -> str:
+        """Return the number of rows."""
+        return f"{len(self):,} rows"
+
     def fingerprint(self) -> str:
         """Return 16 digits that change with any id, text or label."""
         state = hashlib.sha256()
@@ -65,26 +95,28 @@ class Rows:
 
 @dataclass(frozen=True)
 class Splits:
-    """A task's rows, divided.
+    """What a task is trained on and scored on, divided.
 
     Attributes:
         train: What is trained on.
         selection: Carved from train; chooses epoch, T and λ.
         evaluation: Sets that are only reported, the main one first.
+        teacher_train: What the teacher is trained on, where the student's transfer set is another.
     """
 
-    train: Rows
-    selection: Rows
-    evaluation: Mapping[str, Rows]
+    train: Part
+    selection: Part
+    evaluation: Mapping[str, Part]
+    teacher_train: Part | None = None
 
-    def parts(self) -> dict[str, Rows]:
+    def parts(self) -> dict[str, Part]:
         """Return all parts by name."""
-        return {"train": self.train, "selection": self.selection, **self.evaluation}
+        parts = {"train": self.train, "selection": self.selection, **self.evaluation}
+        return parts if self.teacher_train is None else {**parts, "teacher": self.teacher_train}
 
     def describe(self) -> str:
-        """Return the number of rows of every part, for the log."""
-        sizes = (f"{name} {len(rows):,}" for name, rows in self.parts().items())
-        return ", ".join(sizes) + " rows"
+        """Return how much every part has, for the log."""
+        return ", ".join(f"{name} {part.about()}" for name, part in self.parts().items())
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -106,14 +138,29 @@ def carve(rows: Rows, fraction: float, at_most: int | None = None) -> tuple[Rows
     Raises:
         DataError: If one of the two would be empty.
     """
-    size = round(len(rows) * fraction)
+    rest, part = drawn_part(len(rows), fraction, at_most)
+    return rows.take(rest), rows.take(part)
+
+
+def drawn_part(rows: int, fraction: float, at_most: int | None = None) -> tuple[Ids, Ids]:
+    """Return the places of the rest and of a random part that is the same in every run.
+
+    Args:
+        rows: How many there are.
+        fraction: Share of the part, between 0 and 1.
+        at_most: Upper bound of the part's rows.
+
+    Raises:
+        DataError: If one of the two would be empty.
+    """
+    size = round(rows * fraction)
     size = size if at_most is None else min(size, at_most)
-    if not 0 < size < len(rows):
+    if not 0 < size < rows:
         raise DataError(
-            f"{len(rows)} rows cannot be divided by a share of {fraction}: one part is empty"
+            f"{rows} rows cannot be divided by a share of {fraction}: one part is empty"
         )
-    order = np.random.default_rng(0).permutation(len(rows))
-    return rows.take(np.sort(order[size:])), rows.take(np.sort(order[:size]))
+    order = np.random.default_rng(0).permutation(rows)
+    return np.sort(order[size:]), np.sort(order[:size])
 
 
 def parse_labels(

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from distill_lab.errors import DataError
-from distill_lab.tasks.base import TextTask
-from distill_lab.tasks.rows import Rows
+from distill_lab.tasks.rows import Part, Rows
+from distill_lab.tasks.text import TextTask
 from distill_lab.types import Problem
 
 TOPICS: dict[str, str] = {
@@ -87,7 +87,7 @@ class StdlibDocs(TextTask):
         self.evaluation = evaluation
         self.min_words = min_words
 
-    def read(self) -> tuple[Rows, Mapping[str, Rows]]:
+    def read(self) -> tuple[Rows, Mapping[str, Part]]:
         """Collect the docstrings.
 
         Raises:

@@ -9,10 +9,10 @@ from typing import Literal
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
-from distill_lab.tasks.base import TextTask
 from distill_lab.tasks.files import Columns, labels, read_table, to_rows
 from distill_lab.tasks.metrics import fit_problem
-from distill_lab.tasks.rows import Rows, carve
+from distill_lab.tasks.rows import Part, Rows, carve
+from distill_lab.tasks.text import TextTask
 from distill_lab.types import Problem
 
 
@@ -75,7 +75,7 @@ class TextFiles(TextTask):
         self.kind = kind
         self.skip_incomplete = skip_incomplete
 
-    def read(self) -> tuple[Rows, Mapping[str, Rows]]:
+    def read(self) -> tuple[Rows, Mapping[str, Part]]:
         """Read the files; without an evaluation file, carve one from train.
 
         Raises:

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from distill_lab.tasks.rows import Ids, Rows
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.rows import Ids, Part, Rows
 from distill_lab.types import Batch
 
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""What the store keeps of rows, by name."""
 _CHUNK = 10_000
 
 
-class TokenRows(Dataset[Batch]):
-    """Token rows in flat arrays; a list of positions gives a padded batch.
+class TokenRows(ModelRows):
+    """Token rows in flat arrays.
 
     Args:
         ids: Stable row ids `[rows]`.
-        labels: Class ids or targets `[rows]`.
+        labels: Class ids or targets `[rows]`, or `[rows, answers]` where a row has several.
         columns: Model inputs by name (`input_ids`, maybe `token_type_ids`), each the rows'
             tokens one after another, int32 `[tokens]`.
         offsets: Where each row begins, int64 `[rows + 1]`.
         padding: Value that fills each column beyond a row's end.
-        for_teacher: The same rows as the teacher reads them, where its tokeniser is another.
     """
 
     def __init__(
@@ -39,43 +41,62 @@ class TokenRows(Dataset[Batch]):
         columns: dict[str, npt.NDArray[np.int32]],
         offsets: npt.NDArray[np.int64],
         padding: dict[str, int],
-        for_teacher: TokenRows | None = None,
     ) -> None:
-        self.ids = ids
-        self.labels = labels
+        super().__init__(ids, labels)
         self.columns = columns
         self.offsets = offsets
         self.padding = padding
-        self.for_teacher = for_teacher
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each row, `[rows]`."""
         return np.diff(self.offsets)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
+    def tokens_of(self, position: int) -> npt.NDArray[np.int64]:
+        """Return the tokens of a row."""
+        part = self.columns["input_ids"][slice(*self.offsets[position : position + 2])]
+        return part.astype(np.int64)
 
-    def beside(self, for_teacher: TokenRows) -> TokenRows:
-        """Return these rows with what the teacher reads of them."""
-        return TokenRows(
-            self.ids, self.labels, self.columns, self.offsets, self.padding, for_teacher
-        )
+    def arrays(self) -> Arrays:
+        """Return what a tokeniser has made of the rows, for the store."""
+        columns = {f"columns.{name}": ids for name, ids in self.columns.items()}
+        return {"offsets": self.offsets, **columns}
+
+    @classmethod
+    def restored(cls, rows: Part, arrays: Arrays, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+        """Return the rows with what a tokeniser has made of them.
+
+        Args:
+            rows: As they were encoded.
+            arrays: From `arrays`.
+            tokenizer: The same; tells what padding is.
+        """
+        assert isinstance(rows, Rows)
+        columns = {
+            name.removeprefix("columns."): ids
+            for name, ids in arrays.items()
+            if name.startswith("columns.")
+        }
+        padding = padding_values(columns, tokenizer)
+        return cls(rows.ids, rows.labels, columns, arrays["offsets"], padding)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return the rows at these positions as one batch, padded to its longest."""
         teacher = {} if self.for_teacher is None else self.for_teacher.padded(positions)
-        where = np.asarray(positions)
+        where, asked = np.asarray(positions), self.asked(positions)
         return Batch(
             torch.from_numpy(self.ids[where]),
             self.padded(positions),
-            torch.from_numpy(self.labels[where]),
+            torch.from_numpy(self.labels[where]).flatten(),
+            asked,
+            "rows" if asked is None else "spans",
             teacher,
             getattr(positions, "per_step", {}),
         )
+
+    def asked(self, positions: Sequence[int]) -> Tensor | None:
+        """Return where answers may lie, None where rows are answered as a whole."""
+        return None
 
     def padded(self, positions: Sequence[int]) -> dict[str, Tensor]:
         """Return the models' inputs for these rows, padded to the longest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -13,7 +15,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from distill_lab.tasks.rows import Rows
+from distill_lab.tasks.rows import Part
 
 _SPECIAL = {
     "pad_token": "[PAD]",
@@ -24,37 +26,49 @@ _SPECIAL = {
 }
 
 
-def train_tokenizer(rows: Rows, vocab_size: int, max_length: int) -> PreTrainedTokenizerBase:
-    """Train a lower-case tokeniser that frames text as BERT does: `[CLS] text [SEP] pair [SEP]`.
+_END = "<|endoftext|>"
+
+
+def train_tokenizer(
+    rows: Part, vocab_size: int, max_length: int, framed: bool = True
+) -> PreTrainedTokenizerBase:
+    """Train a tokeniser on a task's own texts.
 
     Byte-level BPE, because its training gives the same vocabulary every time; that of WordPiece
     breaks ties in the order of a hash table, which no seed fixes.
 
     Args:
         rows: Training rows; nothing else is looked at.
-        vocab_size: Upper bound of the vocabulary; 256 bytes and five special tokens are its least.
+        vocab_size: Upper bound of the vocabulary; 256 bytes and the special tokens are its least.
         max_length: Length that the tokeniser announces as the models' longest.
+        framed: In lower case and framed as BERT does, `[CLS] text [SEP] pair [SEP]`; otherwise as
+            GPT-2 reads, which loses nothing of a text and knows only its end.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL["unk_token"]))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL["unk_token"] if framed else None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=framed)
     tokenizer.decoder = decoders.ByteLevel()
+    if framed:
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(_SPECIAL.values()),
+        special_tokens=list(_SPECIAL.values()) if framed else [_END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*rows.text, *(rows.pair or [])], trainer)
+    tokenizer.train_from_iterator(rows.texts(), trainer)
+    if not framed:
+        return _finished(tokenizer, max_length, eos_token=_END, bos_token=_END, pad_token=_END)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")],
     )
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    return _finished(tokenizer, max_length, model_input_names=names, **_SPECIAL)
+
+
+def _finished(tokenizer: Tokenizer, max_length: int, **more: Any) -> PreTrainedTokenizerBase:
     finished: PreTrainedTokenizerBase = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **_SPECIAL,
+        tokenizer_object=tokenizer, model_max_length=max_length, **more
     )
     return finished

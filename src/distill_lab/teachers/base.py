@@ -11,10 +11,11 @@ from typing import Protocol
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.lab import Lab
-from distill_lab.tasks import Data, TextTask
+from distill_lab.scores import Trained
+from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
 from distill_lab.teachers.caching import Caching
-from distill_lab.types import Needs, TeacherSource, Trained
+from distill_lab.types import Needs, TeacherSource
 
 
 class Source(TeacherSource, Protocol):
@@ -71,7 +72,7 @@ class Teacher(ABC):
         """What tables call the teacher."""
 
     @abstractmethod
-    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+    def tokenizer(self, splits: Splits, task: Task) -> PreTrainedTokenizerBase:
         """Return its tokeniser, trained on the rows where it has none yet.
 
         Raises:
@@ -79,7 +80,7 @@ class Teacher(ABC):
         """
 
     @abstractmethod
-    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+    def check(self, task: Task, data: Data) -> PretrainedConfig:
         """Look at what can be known before anything is trained.
 
         Returns:
@@ -102,15 +103,15 @@ class Teacher(ABC):
         return [self]
 
     @abstractmethod
-    def trainings(self, task: TextTask, data: Data, lab: Lab) -> Sequence[Training]:
+    def trainings(self, task: Task, data: Data, lab: Lab) -> Sequence[Training]:
         """Return the fine-tunings that it is made of; none where it is taken as it is."""
 
     @abstractmethod
-    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+    def fingerprint(self, task: Task, data: Data, lab: Lab) -> str | None:
         """Return that of the teacher when it is ready; None where it has yet to be trained."""
 
     @abstractmethod
-    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Source:
+    def prepare(self, task: Task, data: Data, lab: Lab) -> Source:
         """Return the teacher, fine-tuned and scored, from the store where it is there.
 
         Raises:

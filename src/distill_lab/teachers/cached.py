@@ -20,11 +20,12 @@ from distill_lab.lab import Lab
 from distill_lab.store import Store
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
-from distill_lab.tasks.tokens import TokenRows
+from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.teachers.base import Source
 from distill_lab.teachers.caching import Caching
+from distill_lab.teachers.signal_bytes import signal_bytes
 from distill_lab.teachers.signal_check import check_signals, made_elsewhere, say_where
-from distill_lab.teachers.signal_files import SignalFiles, SignalWriter, signal_bytes
+from distill_lab.teachers.signal_files import SignalFiles, SignalWriter
 from distill_lab.teachers.top_k import MassOutside, beside, reduced, serving
 from distill_lab.top_logits import TopK
 from distill_lab.types import Problem, TeacherSource, Wanted
@@ -69,7 +70,7 @@ class SignalPlan:
         self.size = signal_bytes(self.rows, wanted, config, problem, caching.dtype, top)
 
     @property
-    def rows(self) -> TokenRows:
+    def rows(self) -> ModelRows:
         """The training rows as the teacher reads them."""
         return self.data.train
 
@@ -79,6 +80,8 @@ class SignalPlan:
         Raises:
             ConfigError: If signals are to be kept in any case, and are too large.
         """
+        if self.caching.when == "on" and self.rows.drawn:
+            self._without(self.rows.drawn)
         if self.caching.when == "on" and self._is_too_large():
             self._without(
                 f"the signals of {len(self.rows):,} rows take {in_bytes(self.size)} and"
@@ -172,7 +175,7 @@ class SignalPlan:
             "format": _FORMAT,
             "teacher": teacher,
             "rows": {name: self.data.fingerprints[name] for name in ("train", "tokenizer")},
-            "max_length": self.data.max_length,
+            **self.data.cut(),
             "labels": list(self.problem.labels),
             "wanted": asdict(self.wanted),
             "dtype": self.caching.dtype if self.wanted != Wanted() else "float32",
@@ -184,6 +187,8 @@ class SignalPlan:
         """Return why the teacher has to run for every batch; None where its signals are kept."""
         if self.caching.when == "off":
             return "teacher.cache=off"
+        if self.rows.drawn:
+            return self.rows.drawn
         path = lab.store.path("signals", ingredients)
         if self.caching.when == "on" or path.is_dir():
             return None

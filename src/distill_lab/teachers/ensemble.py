@@ -8,49 +8,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import torch
-from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import score
-from distill_lab.guards import check_same_tokenizer
 from distill_lab.lab import Lab
+from distill_lab.model_guards import check_same_tokenizer
+from distill_lab.scores import Scores, Trained
 from distill_lab.store import digest
-from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
+from distill_lab.teachers.average import Average, average_logits
 from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, When
 from distill_lab.teachers.finetuned import FineTuned
 from distill_lab.teachers.live import Live
-from distill_lab.types import Batch, Needs, Outputs, Scores, Trained, Wanted
+from distill_lab.types import Batch, Needs, Outputs, Wanted
 
 log = logging.getLogger(__name__)
-Average = Literal["probabilities", "logits"]
-
-
-def average_logits(logits: Sequence[Tensor], weights: Sequence[float], average: Average) -> Tensor:
-    """Return the logits of an ensemble's answer.
-
-    "probabilities" is the arithmetic mean of the members' distributions, "logits" their geometric
-    mean (Hinton et al. 2015, arXiv 1503.02531, section 2). The former is taken at T = 1 and then
-    softened like any other teacher's: so the answers are raw logits that serve every temperature.
-
-    Args:
-        logits: Each member's, `[rows, labels]`; of a single label (regression) the mean is taken.
-        weights: One for each member, summing to 1.
-        average: "probabilities" or "logits".
-
-    Returns:
-        float32 `[rows, labels]`; of probabilities, their logarithms.
-    """
-    stacked = torch.stack([each.float() for each in logits])
-    shares = torch.tensor(weights, dtype=stacked.dtype, device=stacked.device)[:, None, None]
-    if average == "logits" or stacked.shape[-1] == 1:
-        return (shares * stacked).sum(dim=0)
-    return torch.logsumexp(stacked.log_softmax(dim=-1) + shares.log(), dim=0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +37,7 @@ class Averaged:
         members: The teachers; students are made of the first one's network.
         weights: One for each, summing to 1.
         average: How they are averaged, see `average_logits`.
-        scores: Metrics and logits of the ensemble on the evaluation sets.
+        scores: Metrics and answers of the ensemble on the evaluation sets.
     """
 
     members: Sequence[Live]
@@ -173,7 +149,7 @@ class Ensemble(Teacher):
             for kind, count in counted.items()
         )
 
-    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+    def tokenizer(self, splits: Splits, task: Task) -> PreTrainedTokenizerBase:
         """Return the first named member's tokeniser, or one for new models; all have the same.
 
         Raises:
@@ -181,24 +157,29 @@ class Ensemble(Teacher):
         """
         named = {_whose(m.model): m for m in self.members if m.model is not None}
         first = next(iter(named.values()), self.members[0])
-        own = first.tokenizer(splits, max_length)
+        own = first.tokenizer(splits, task)
         for other in named.values():
             if other is not first:
                 check_same_tokenizer(
-                    own, other.tokenizer(splits, max_length), f"teacher.models: {other.model}",
+                    own, other.tokenizer(splits, task), f"teacher.models: {other.model}",
                     "take members with one vocabulary", splits.train.sample(),
                 )  # fmt: skip
         return own
 
-    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+    def check(self, task: Task, data: Data) -> PretrainedConfig:
         """Look at every member; return the configuration of the first.
 
         Raises:
             UsageError: If a member does not fit, or is the same model as another.
         """
+        if not task.problem.has_labels:
+            raise ConfigError(
+                f"teacher=ensemble: the answers of several teachers are not averaged for"
+                f" {task.name}, whose answers are tokens; take teacher=finetuned"
+            )
         configs = [member.check(task, data) for member in self.members]
         for member in self.members:
-            if member.seed > self.members[0].seed and member.is_finetuned():
+            if member.seed > self.members[0].seed and member.is_finetuned(task):
                 raise ConfigError(
                     f"teacher.models: {member.model} is there twice and already fine-tuned, so its"
                     " answers are the same; name it once, with a weight"
@@ -221,17 +202,17 @@ class Ensemble(Teacher):
         """Return the members."""
         return self.members
 
-    def trainings(self, task: TextTask, data: Data, lab: Lab) -> list[Training]:
+    def trainings(self, task: Task, data: Data, lab: Lab) -> list[Training]:
         """Return the fine-tunings of all members."""
         return [each for member in self.members for each in member.trainings(task, data, lab)]
 
-    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+    def fingerprint(self, task: Task, data: Data, lab: Lab) -> str | None:
         """Return that of the ensemble; None where a member has yet to be trained."""
         prints = [member.fingerprint(task, data, lab) for member in self.members]
         known = [each for each in prints if each]
         return _fingerprint(known, self.weights, self.average) if known == prints else None
 
-    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Averaged:
+    def prepare(self, task: Task, data: Data, lab: Lab) -> Averaged:
         """Return the ensemble, each member fine-tuned and scored as one alone.
 
         Raises:
@@ -240,9 +221,9 @@ class Ensemble(Teacher):
         members = [member.prepare(task, data, lab) for member in self.members]
         logits = {
             part: average_logits(
-                [member.scores.logits[part] for member in members], self.weights, self.average
+                [member.scores.answers[part] for member in members], self.weights, self.average
             )
-            for part in data.evaluation
+            for part in members[0].scores.answers
         }
         scores = score(task, data, logits)
         main = scores.metrics[task.metrics[0]]

@@ -19,21 +19,21 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from distill_lab import ranks
 from distill_lab.budget import Budget
 from distill_lab.errors import ConfigError
-from distill_lab.guards import check_fits, check_labels
+from distill_lab.heads import has_head
 from distill_lab.lab import Lab
+from distill_lab.model_guards import check_fits, check_labels
 from distill_lab.models import (
     agree_on_padding,
-    has_head,
-    load_classifier,
     load_config,
+    load_model,
     load_tokenizer,
     weight_files,
     weights_fingerprint,
 )
 from distill_lab.modules import FineTuning
-from distill_lab.new_models import new_classifier
+from distill_lab.new_models import new_model, new_name
 from distill_lab.optim import AdamW
-from distill_lab.tasks import Data, TextTask
+from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.teachers.base import Teacher, Training
@@ -118,17 +118,17 @@ class FineTuned(Teacher):
         member.key, member.settings = "teacher.models", "teacher.each"
         return member
 
-    def tokenizer(self, splits: Splits, max_length: int) -> PreTrainedTokenizerBase:
+    def tokenizer(self, splits: Splits, task: Task) -> PreTrainedTokenizerBase:
         """Return the teacher's tokeniser, trained on the rows for a new model.
 
         Raises:
             ModelError: If it cannot be loaded.
         """
         if self.model is None:
-            return train_tokenizer(splits.train, self.vocab_size, max_length)
+            return train_tokenizer(splits.train, self.vocab_size, task.max_length, task.framed)
         return load_tokenizer(self.model, self.key)
 
-    def check(self, task: TextTask, data: Data) -> PretrainedConfig:
+    def check(self, task: Task, data: Data) -> PretrainedConfig:
         """Look at what can be known before anything is trained; return the configuration.
 
         Raises:
@@ -137,28 +137,30 @@ class FineTuned(Teacher):
         """
         if self.model is None:
             with torch.device("meta"):
-                return self._new(task, data).config
+                config = self._new(task, data).config
+            check_fits(config, data, f"{self.settings}.scratch", str(config.model_type))
+            return config
         config = load_config(self.model, self.key)
         check_fits(config, data, self.key, self.model)
         if Path(self.model).is_dir():
             weight_files(Path(self.model), self.key)
-        if self.is_finetuned():
+        if self.is_finetuned(task):
             check_labels(config, task, f"{self.key}={self.model}", f"{self.settings}.finetune")
         return config
 
-    def prepare(self, task: TextTask, data: Data, lab: Lab) -> Live:
+    def prepare(self, task: Task, data: Data, lab: Lab) -> Live:
         """Return the teacher, fine-tuned and scored, from the store where it is there.
 
         Raises:
             ModelError: If its weights cannot be loaded, or it is near chance.
         """
-        if self.model is not None and self.is_finetuned():
+        if self.model is not None and self.is_finetuned(task):
             path, training = self.model, CostDict()
         else:
             path, training = self._from_store(task, data, lab)
 
         def load() -> PreTrainedModel:
-            model = load_classifier(path, task.problem, self.key, f"{self.settings}.finetune")
+            model = load_model(path, task.problem, self.key, f"{self.settings}.finetune")
             agree_on_padding(model, data.tokenizer)
             return model
 
@@ -170,28 +172,25 @@ class FineTuned(Teacher):
     @property
     def name(self) -> str:
         """What tables call the teacher."""
-        if self.model is not None:
-            return Path(self.model).name
-        layers, width = (self.scratch.get(k) for k in ("num_hidden_layers", "hidden_size"))
-        return f"{self.scratch['model_type']} {layers} x {width}"
+        return new_name(self.scratch) if self.model is None else Path(self.model).name
 
-    def is_finetuned(self) -> bool:
+    def is_finetuned(self, task: Task) -> bool:
         """Whether the model is taken as it is."""
         if self.model is None or self.finetune is not None:
             return self.model is not None and not self.finetune
-        return has_head(load_config(self.model, self.key))
+        return has_head(load_config(self.model, self.key), task.problem)
 
-    def trainings(self, task: TextTask, data: Data, lab: Lab) -> list[Training]:
+    def trainings(self, task: Task, data: Data, lab: Lab) -> list[Training]:
         """Return its fine-tuning; none where it is taken as it is."""
-        if self.is_finetuned():
+        if self.is_finetuned(task):
             return []
         path = lab.store.path("teachers", self._ingredients(task, data, lab))
-        rows = self._budget(lab).rows_seen(len(data.train), self.batch_size)
+        rows = self._budget(lab).rows_seen(len(data.of_teacher().train), self.batch_size)
         return [Training(path, f"{self.name} on {task.name}", rows, self.batch_size)]
 
-    def fingerprint(self, task: TextTask, data: Data, lab: Lab) -> str | None:
+    def fingerprint(self, task: Task, data: Data, lab: Lab) -> str | None:
         """Return that of its fine-tuned weights; None where it has yet to be trained."""
-        if self.model is not None and self.is_finetuned():
+        if self.model is not None and self.is_finetuned(task):
             return weights_fingerprint(self.model, self.key)
         path = lab.store.path("teachers", self._ingredients(task, data, lab))
         return weights_fingerprint(str(path), self.key) if path.is_dir() else None
@@ -203,30 +202,30 @@ class FineTuned(Teacher):
     def _optim(self) -> AdamW:
         return AdamW(lr=self.lr, batch_size=self.batch_size)
 
-    def _ingredients(self, task: TextTask, data: Data, lab: Lab) -> dict[str, Any]:
+    def _ingredients(self, task: Task, data: Data, lab: Lab) -> dict[str, Any]:
         start = self.scratch if self.model is None else weights_fingerprint(self.model, self.key)
         return {
             "format": _FORMAT,
             "start": start,
-            "data": {name: data.fingerprints[name] for name in ("train", "selection", "tokenizer")},
-            "max_length": data.max_length,
-            "problem": {**asdict(task.problem), "metric": task.metrics[0]},  # chooses the epoch
+            "data": data.taught(),
+            **data.cut(),
+            "problem": {**asdict(task.problem), "metric": task.metrics[0], **task.scoring()},
             "optim": asdict(self._optim),
             **self._budget(lab).ingredients(),
         }
 
-    def _from_store(self, task: TextTask, data: Data, lab: Lab) -> tuple[str, CostDict]:
+    def _from_store(self, task: Task, data: Data, lab: Lab) -> tuple[str, CostDict]:
         def make(folder: Path) -> None:
             log.info("teacher: fine-tuning %s on %s", self.name, task.name)
             model = self._start(task, data)
             loggers = [CSVLogger(str(folder), name="", version="")]
             module = FineTuning(model, task, self._optim)
-            cost = fit(module, data, self._budget(lab), folder, "teacher", loggers)
+            cost = fit(module, data.of_teacher(), self._budget(lab), folder, "teacher", loggers)
             if ranks.rank() > 0:
                 return
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             model.save_pretrained(folder)
-            data.tokenizer.save_pretrained(folder)
+            data.save_tokenizer(folder)
             (folder / "cost.json").write_text(json.dumps(cost.plain()), encoding="utf-8")
 
         path, found = ranks.kept(
@@ -236,15 +235,16 @@ class FineTuned(Teacher):
         log.info("teacher: %s %s", "found in the store:" if found else "kept as", path)
         return str(path), json.loads((path / "cost.json").read_text(encoding="utf-8"))
 
-    def _start(self, task: TextTask, data: Data) -> PreTrainedModel:
+    def _start(self, task: Task, data: Data) -> PreTrainedModel:
         pl.seed_everything(self.seed, verbose=False)
         if self.model is None:
             return self._new(task, data)
-        model = load_classifier(self.model, task.problem, self.key)
+        model = load_model(self.model, task.problem, self.key)
         agree_on_padding(model, data.tokenizer)
         return model
 
-    def _new(self, task: TextTask, data: Data) -> PreTrainedModel:
-        return new_classifier(
-            self.scratch, data.tokenizer, data.max_length, task.problem, f"{self.settings}.scratch"
-        )
+    def _new(self, task: Task, data: Data) -> PreTrainedModel:
+        return new_model(
+            self.scratch, data.tokenizer, data.max_length, task.problem,
+            f"{self.settings}.scratch", data.sizes,
+        )  # fmt: skip

@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from distill_lab.forward import forward
-from distill_lab.types import Batch, Outputs, Scores, Trained, Wanted
+from distill_lab.scores import Scores, Trained
+from distill_lab.types import Batch, Outputs, Wanted
 
 
 @dataclass

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from distill_lab.budget import Mixed, autocast
 from distill_lab.errors import ModelError
+from distill_lab.spans import of_tokens
 from distill_lab.store import write_atomically
+from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.rows import spread
-from distill_lab.tasks.tokens import TokenRows
 from distill_lab.teachers.signal_files import PARTS, SignalFiles
 from distill_lab.top_logits import at_indices
-from distill_lab.types import Outputs, TeacherSource, Wanted
+from distill_lab.types import Batch, Outputs, TeacherSource, Wanted
 
 _FILE = "made_with.json"
 _ROWS = 8
@@ -41,7 +42,7 @@ def check_signals(
     files: SignalFiles,
     folder: Path,
     teacher: TeacherSource,
-    rows: TokenRows,
+    rows: ModelRows,
     wanted: Wanted,
     device: torch.device,
     mixed: Mixed = "",
@@ -65,7 +66,7 @@ def check_signals(
     with autocast(mixed, device):
         now = teacher.signals(batch, wanted)
     logits = _HALF if mixed else _FLOAT
-    for name, ours, theirs, share in _pairs(stored, now, batch.mask.bool(), logits):
+    for name, ours, theirs, share in _pairs(stored, now, batch, logits):
         off = (ours - theirs).abs().max().item()
         if not off <= share * (1 + theirs.abs().max().item()):
             before, here = _there(folder), _here(device)
@@ -82,11 +83,15 @@ def check_signals(
 
 
 def _pairs(
-    stored: Outputs, now: Outputs, mask: Tensor, logits: float
+    stored: Outputs, now: Outputs, batch: Batch, logits: float
 ) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     """Give each signal's name, both values without padding, and how far they may lie apart."""
+    mask = batch.mask.bool()
     if stored.top is None:
-        yield "logits", stored.logits, now.logits.float(), logits
+        ours, theirs = stored.logits, now.logits.float()
+        if batch.form == "spans":  # what hides padding would hide a difference
+            ours, theirs = (of_tokens(each, batch.mask) for each in (ours, theirs))
+        yield "logits", ours, theirs, logits
     else:  # at the stored classes: of two that are equal, either may be among the largest
         top = at_indices(now.logits, stored.top.indices, list(stored.top.rest))
         yield "logits", stored.top.values, top.values, logits

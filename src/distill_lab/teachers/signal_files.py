@@ -2,8 +2,10 @@
 
 Each file holds `ids` `[rows]`, and `logits` `[rows, labels]` in float32 or, in their place, the
 largest, `top.values`, and their classes, `top.indices`, `[rows, k]`, with `top.rest`
-`[rows, temperatures]`: `TopLogits.rest` at the `temperatures` of the metadata. Where more is kept
-`offsets` `[rows + 1]`, which say where a row's tokens begin, with `hidden_states.3`
+`[rows, temperatures]`: `TopLogits.rest` at the `temperatures` of the metadata, or `spans`
+`[tokens, 2]`, each token's logits of beginning and ending an answer. Where words are predicted,
+`answer_offsets` `[rows + 1]` say where the logits of a row's answers begin. Where all tokens have
+something, `offsets` `[rows + 1]`, which say where a row's tokens begin, and `hidden_states.3`
 `[tokens, width]` and `attention.3.queries`, `.keys`, `.values` `[tokens, heads, width]` without
 padding. Files are mapped, not read: a batch costs the pages it touches.
 """
@@ -19,45 +21,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import PretrainedConfig
 
-from distill_lab.attention import head_width
 from distill_lab.devices import onto
+from distill_lab.spans import of_tokens, span_logits
 from distill_lab.tasks.rows import Ids
-from distill_lab.tasks.tokens import TokenRows
-from distill_lab.top_logits import TopK, TopLogits
-from distill_lab.types import Attention, Batch, Outputs, Problem, Wanted
+from distill_lab.teachers.signal_bytes import index_dtype
+from distill_lab.top_logits import TopLogits
+from distill_lab.types import Attention, Batch, Form, Outputs, Wanted
 
 FILE_BYTES = 64 * 2**20
 PARTS = ("queries", "keys", "values")
-
-
-def top_bytes(top: TopK, classes: int) -> int:
-    """Return the bytes that the largest logits of a row take."""
-    return top.k * (4 + _index_dtype(classes).itemsize) + 4 * len(top.temperatures)
-
-
-def signal_bytes(
-    rows: TokenRows,
-    wanted: Wanted,
-    config: PretrainedConfig,
-    problem: Problem,
-    dtype: str,
-    top: TopK | None,
-) -> int:
-    """Return how many bytes signals take."""
-    numbers = 0  # of a token
-    if wanted.hidden_states:
-        numbers += config.hidden_size * len(wanted.hidden_states)
-    if wanted.attention:
-        numbers += 3 * config.num_attention_heads * head_width(config) * len(wanted.attention)
-    each = 2 if dtype == "bfloat16" else 4
-    logits = 4 * problem.num_labels if top is None else top_bytes(top, problem.num_labels)
-    return len(rows) * (logits + 16) + int(rows.offsets[-1]) * numbers * each
-
-
-def _index_dtype(classes: int) -> torch.dtype:
-    return torch.int16 if classes <= 2**15 else torch.int32
 
 
 class SignalWriter:
@@ -85,9 +58,12 @@ class SignalWriter:
             outputs: What the teacher gives for it.
         """
         mask = batch.mask.bool()
-        part = {"ids": batch.ids, **self._logits(outputs)}
-        if self.wanted != Wanted():
+        part = {"ids": batch.ids, **self._logits(outputs, mask, batch.form)}
+        if self.wanted != Wanted() or "spans" in part:
             part["lengths"] = mask.sum(dim=1)
+        if batch.form == "tokens":
+            assert batch.asked is not None
+            part["counts"] = batch.asked.sum(dim=1)
         for layer in self.wanted.hidden_states:
             part[f"hidden_states.{layer}"] = outputs.hidden_states[layer][mask].to(self.dtype)
         for layer in self.wanted.attention:
@@ -100,14 +76,16 @@ class SignalWriter:
         if sum(x.nbytes for each in self._waiting for x in each.values()) >= FILE_BYTES:
             self.flush()
 
-    def _logits(self, outputs: Outputs) -> dict[str, Tensor]:
+    def _logits(self, outputs: Outputs, mask: Tensor, form: Form) -> dict[str, Tensor]:
+        if form == "spans":
+            return {"spans": of_tokens(outputs.logits, mask)}
         if outputs.top is None:
             return {"logits": outputs.logits.float()}
         top = outputs.top
         self._about["temperatures"] = json.dumps(list(top.rest))
         rest = torch.stack(list(top.rest.values()), dim=1) if top.rest else top.values[:, :0]
         self._about["classes"] = str(top.classes)
-        indices = top.indices.to(_index_dtype(top.classes))
+        indices = top.indices.to(index_dtype(top.classes))
         return {"top.values": top.values, "top.indices": indices, "top.rest": rest}
 
     def flush(self) -> None:
@@ -116,9 +94,10 @@ class SignalWriter:
             return
         names = self._waiting[0]
         file = {name: torch.cat([part[name] for part in self._waiting]) for name in names}
-        if "lengths" in file:
-            ends = file.pop("lengths").cumsum(0)
-            file["offsets"] = torch.cat([ends.new_zeros(1), ends])
+        for counted, offsets in (("lengths", "offsets"), ("counts", "answer_offsets")):
+            if counted in file:
+                ends = file.pop(counted).cumsum(0)
+                file[offsets] = torch.cat([ends.new_zeros(1), ends])
         save_file(file, self.folder / f"{self._written:05d}.safetensors", self._about)
         self._written += 1
         self._waiting.clear()
@@ -184,10 +163,15 @@ class SignalFiles:
         where = self._find(batch.ids.numpy())
         device = batch.labels.device
         top = self._top(where, device)
-        logits = batch.labels.new_empty(len(batch), 0, dtype=torch.float32)
-        if top is None:
+        spans = "spans" in self._files[0]
+        at = _places(batch.mask) if wanted != Wanted() or spans else batch.mask
+        if spans:
+            both = self._padded("spans", where, at)
+            logits = span_logits(both[..., 0], both[..., 1], batch.mask)
+        elif top is None:
             logits = onto(self._rows("logits", where), device)
-        at = _places(batch.mask) if wanted != Wanted() else batch.mask
+        else:
+            logits = top.values[:, :0]
         hidden = {
             layer: self._padded(f"hidden_states.{layer}", where, at)
             for layer in wanted.hidden_states
@@ -206,6 +190,8 @@ class SignalFiles:
         return list(zip(files.tolist(), (rows - self._starts[files]).tolist(), strict=True))
 
     def _rows(self, name: str, where: list[tuple[int, int]]) -> Tensor:
+        if "answer_offsets" in self._files[0]:
+            return torch.cat(list(self._tokens(name, where, "answer_offsets")))
         return torch.stack([self._files[file][name][row] for file, row in where])
 
     def _top(self, where: list[tuple[int, int]], device: torch.device) -> TopLogits | None:
@@ -218,9 +204,11 @@ class SignalFiles:
         of_each = dict(zip(temperatures, rest.unbind(dim=1), strict=True))
         return TopLogits(values, indices.long(), of_each, int(self._about["classes"]))
 
-    def _tokens(self, name: str, where: list[tuple[int, int]]) -> Iterator[Tensor]:
+    def _tokens(
+        self, name: str, where: list[tuple[int, int]], offsets: str = "offsets"
+    ) -> Iterator[Tensor]:
         for file, row in where:
-            start, end = self._files[file]["offsets"][row : row + 2].tolist()
+            start, end = self._files[file][offsets][row : row + 2].tolist()
             yield self._files[file][name][start:end]
 
     def _padded(self, name: str, where: list[tuple[int, int]], at: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ def settled(
     if caching.top_k is None:
         return None
     key = f"teacher.cache_top_k={caching.top_k}"
+    if problem.kind == "spans":
+        raise ConfigError(
+            f"{key}: the classes of an answer's ends are the tokens of its row, few enough to keep"
+            " all; take teacher.cache_top_k=null"
+        )
     if problem.kind == "regression":
         raise ConfigError(
             f"{key}: a regression has one number a row; take teacher.cache_top_k=null"

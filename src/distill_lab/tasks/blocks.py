@@ -1,0 +1,224 @@
+"""Blocks of a corpus as rows: what follows, or what is masked, is to be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from distill_lab.tasks.cuts import Cuts
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.rows import Ids
+from distill_lab.tasks.token_file import TokenFile
+from distill_lab.types import Batch
+
+_AT_ONCE = 2**27  # logits of a batch that is scored: half a GiB
+
+
+class BlockRows(ModelRows):
+    """Blocks of a mapped corpus.
+
+    Args:
+        ids: Stable ids of the blocks.
+        file: The corpus as tokens.
+        cuts: Where the blocks lie.
+        classes: Words of the vocabulary.
+        pad: What fills a batch.
+        whole: Whether these blocks predict the whole corpus, so that its bytes are theirs.
+    """
+
+    def __init__(
+        self, ids: Ids, file: TokenFile, cuts: Cuts, classes: int, pad: int, whole: bool
+    ) -> None:
+        super().__init__(ids, np.zeros((len(ids), 0), dtype=np.int64))
+        self.pad = pad
+        self.file = file
+        self.cuts = cuts
+        self.classes = classes
+        self.bytes = file.size if whole else None
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each block, `[blocks]`."""
+        return self.cuts.ends - self.cuts.starts
+
+    @property
+    def at_once(self) -> int:
+        """How many blocks are scored at once: their logits take half a GiB."""
+        return max(1, _AT_ONCE // (self.classes * int(self.answers.max(initial=1))))
+
+    def tokens_of(self, position: int) -> npt.NDArray[np.int64]:
+        """Return the tokens of a block."""
+        part = self.file.tokens[self.cuts.starts[position] : self.cuts.ends[position]]
+        return part.astype(np.int64)
+
+    def take(self, index: Ids) -> Any:
+        """Return the blocks at these positions, with their ids."""
+        raise NotImplementedError
+
+    def as_scored(self) -> BlockRows:
+        """Return the blocks as they are when they are scored rather than trained on."""
+        return self
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """Return the blocks at these positions as one batch."""
+        blocks = [self.tokens_of(at) for at in positions]
+        longest = max(map(len, blocks))
+        shape = (len(blocks), longest)
+        ids, mask = np.full(shape, self.pad), np.zeros(shape, dtype=np.int64)
+        asked, labels = np.zeros(shape, dtype=bool), list[npt.NDArray[np.int64]]()
+        for row, (at, block) in enumerate(zip(positions, blocks, strict=True)):
+            given, where, words = self.posed(at, block, getattr(positions, "draw", 0))
+            ids[row, : len(block)], mask[row, : len(block)] = given, 1
+            asked[row, where] = True
+            labels.append(words)
+        return Batch(
+            torch.from_numpy(self.ids[np.asarray(positions)]),
+            {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)},
+            torch.from_numpy(np.concatenate(labels)),
+            torch.from_numpy(asked),
+            form="tokens",
+            per_step=getattr(positions, "per_step", {}),
+        )
+
+    def posed(
+        self, position: int, block: npt.NDArray[np.int64], draw: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return what a model reads of a block, where it is asked, and what is right there.
+
+        Args:
+            position: Of the block among these rows.
+            block: Its tokens.
+            draw: Which of the draws, where there is something to be drawn.
+        """
+        raise NotImplementedError
+
+    def padded(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        """Return the models' inputs for these blocks."""
+        return self.__getitems__(positions).inputs
+
+
+class CausalRows(BlockRows):
+    """Blocks in which each token is to be predicted from those before it."""
+
+    @property
+    def answers(self) -> npt.NDArray[np.int64]:
+        """How many tokens of each block are asked for: its first has nothing before it."""
+        return self.lengths - np.maximum(self.cuts.scored, 1)
+
+    def take(self, index: Ids) -> CausalRows:
+        """Return the blocks at these positions, with their ids."""
+        cuts = self.cuts.take(index)
+        return CausalRows(self.ids[index], self.file, cuts, self.classes, self.pad, whole=False)
+
+    def posed(
+        self, position: int, block: npt.NDArray[np.int64], draw: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Ask at each token for the next one."""
+        first = max(int(self.cuts.scored[position]), 1)
+        return block, np.arange(first - 1, len(block) - 1), block[first:]
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How words are hidden: Devlin et al. 2019 (arXiv 1810.04805), section 3.1.
+
+    Attributes:
+        share: Of a block's tokens that are asked for.
+        mask: Token that stands for most of them.
+        frame: Tokens before and behind each block.
+        words: Tokens from which random ones are drawn, `[words]`.
+        weights: How likely each token of the vocabulary is to be asked for, relative to others;
+            None for alike (DistilBERT smooths by frequency).
+        kept, random: Shares of the asked tokens that stay, and that are replaced by any other.
+    """
+
+    share: float
+    mask: int
+    frame: tuple[list[int], list[int]]
+    words: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None = None
+    kept: float = 0.1
+    random: float = 0.1
+
+
+class MaskedRows(BlockRows):
+    """Blocks of which some tokens are hidden, drawn from row id and epoch.
+
+    Args:
+        masking: How.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        file: TokenFile,
+        cuts: Cuts,
+        classes: int,
+        pad: int,
+        whole: bool,
+        masking: Masking,
+    ) -> None:
+        super().__init__(ids, file, cuts, classes, pad, whole)
+        self.masking = masking
+
+    def as_scored(self) -> MaskedRows:
+        """Return the blocks with words hidden alike, however rare they are."""
+        plain = replace(self.masking, weights=None)
+        return MaskedRows(self.ids, self.file, self.cuts, self.classes, self.pad, False, plain)
+
+    @property
+    def drawn(self) -> str:
+        """Why rows are not the same in each epoch."""
+        return "other words are hidden in each epoch"
+
+    @property
+    def answers(self) -> npt.NDArray[np.int64]:
+        """How many tokens of each block are hidden: the share, at least one."""
+        content = self.lengths - sum(map(len, self.masking.frame))
+        counts: npt.NDArray[np.int64] = np.rint(self.masking.share * content).astype(np.int64)
+        return np.maximum(counts, 1)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each block with what stands around it, `[blocks]`."""
+        around = sum(map(len, self.masking.frame))
+        lengths: npt.NDArray[np.int64] = super().lengths + np.int64(around)
+        return lengths
+
+    def take(self, index: Ids) -> MaskedRows:
+        """Return the blocks at these positions, with their ids."""
+        return MaskedRows(
+            self.ids[index], self.file, self.cuts.take(index), self.classes, self.pad, False,
+            self.masking,
+        )  # fmt: skip
+
+    def tokens_of(self, position: int) -> npt.NDArray[np.int64]:
+        """Return the tokens of a block with what stands around it."""
+        before, behind = self.masking.frame
+        return np.concatenate([before, super().tokens_of(position), behind]).astype(np.int64)
+
+    def posed(
+        self, position: int, block: npt.NDArray[np.int64], draw: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Hide some tokens: most behind the mask, some behind another word, some stay."""
+        how = self.masking
+        random = np.random.default_rng([int(self.ids[position]), draw])
+        before, behind = map(len, how.frame)
+        content = np.arange(before, len(block) - behind)
+        count = max(round(how.share * len(content)), 1)
+        weights = None
+        if how.weights is not None:
+            weights = how.weights[block[content]]
+            weights = weights / weights.sum()
+        where = np.sort(random.choice(content, count, replace=False, p=weights))
+        given, fate = block.copy(), random.random(count)
+        given[where[fate >= how.kept + how.random]] = how.mask
+        other = where[(fate >= how.kept) & (fate < how.kept + how.random)]
+        given[other] = random.choice(how.words, len(other))
+        return given, where, block[where]

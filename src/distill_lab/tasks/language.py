@@ -1,0 +1,223 @@
+"""Language modelling: the next word from those before it, or hidden words from all others."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from distill_lab.errors import DataError, ModelError
+from distill_lab.store import Store, digest
+from distill_lab.tasks.base import Task
+from distill_lab.tasks.blocks import BlockRows
+from distill_lab.tasks.corpus import Corpus, find_files
+from distill_lab.tasks.data import Data
+from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.rows import Ids, Part, Splits
+from distill_lab.tasks.token_file import TokenFile, stored_tokens
+from distill_lab.tasks.tokens import tokenizer_fingerprint
+from distill_lab.types import Batch, Kind, Problem
+
+_CHUNK = 2**24  # logits whose cross-entropy is taken at once
+_WORST = 700.0  # nats a token: the exponential of more is no float
+_SAMPLE = 10**6  # tokens from which frequencies are taken for the constant answer
+
+
+class HeldBack(Part):
+    """The blocks of a corpus that are held back; which, is known once it is tokens."""
+
+    def __init__(self, corpus: Corpus, share: float, at_most: int) -> None:
+        self.corpus = corpus
+        self.share = share
+        self.at_most = at_most
+
+    def fingerprint(self) -> str:
+        """Return 16 digits that change with the corpus and what is held back of it."""
+        return digest([self.corpus.fingerprint(), self.share, self.at_most])
+
+    def about(self) -> str:
+        """Return how much there is, for people."""
+        return f"{self.share:.0%} of train"
+
+
+class LanguageTask(Task):
+    """What both kinds of language modelling share: corpora, blocks, cross-entropy of each token.
+
+    Args:
+        name: Short name, for tables.
+        train: File, folder, or several, of text to train on.
+        evaluation: The same of text that is only reported.
+        text: Column of the text in files of rows (.jsonl, .parquet).
+        metrics: Names of the metrics, the main one first.
+        known: Names that can be chosen.
+        max_length: Tokens of a block.
+        selection: Share of the training blocks that is held back to choose epoch, T and λ.
+        selection_max: Upper bound of these blocks.
+
+    Raises:
+        UsageError: If the values do not fit together, or a file is not there.
+    """
+
+    kind: Kind
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        train: str | Sequence[str],
+        evaluation: str | Sequence[str],
+        text: str,
+        metrics: Sequence[str],
+        known: Sequence[str],
+        max_length: int,
+        selection: float,
+        selection_max: int,
+    ) -> None:
+        super().__init__(
+            name=name, metrics=metrics, known=known, max_length=max_length, selection=selection,
+            selection_max=selection_max,
+        )  # fmt: skip
+        self.problem = Problem(self.kind, ())
+        self.train = [train] if isinstance(train, str) else list(train)
+        self.evaluation = [evaluation] if isinstance(evaluation, str) else list(evaluation)
+        self.text = text
+
+    def read(self) -> tuple[Corpus, Mapping[str, Part]]:
+        """Find the files.
+
+        Raises:
+            DataError: If one is not there, or is empty.
+        """
+        train = Corpus(find_files(self.train, "task.train"), self.text)
+        return train, {
+            "evaluation": Corpus(find_files(self.evaluation, "task.evaluation"), self.text)
+        }
+
+    def carve(self, train: Part) -> tuple[Part, Part]:
+        """Return the corpus, and the share of its blocks that will be held back."""
+        assert isinstance(train, Corpus)
+        return train, HeldBack(train, self.selection, self.selection_max)
+
+    def encode(
+        self, splits: Splits, tokenizer: PreTrainedTokenizerBase | None, store: Store
+    ) -> Data:
+        """Turn corpora into tokens, or find them in the store, and divide them into blocks.
+
+        Raises:
+            UsageError: If the tokeniser lacks what is needed, or the text is too short.
+        """
+        assert tokenizer is not None
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"teacher.model: {type(tokenizer).__name__} is a slow tokeniser, and corpora are"
+                " long; take a model with a fast one"
+            )
+        own = tokenizer_fingerprint(tokenizer)
+
+        def file(corpus: Part) -> TokenFile:
+            assert isinstance(corpus, Corpus)
+            separator = self.separator(tokenizer)
+            return stored_tokens(corpus, tokenizer, own, separator, self.name, store)
+
+        whole = self.blocks(file(splits.train), tokenizer, whole=False, train=True)
+        count = min(round(len(whole) * self.selection), self.selection_max)
+        if not 0 < count < len(whole):
+            raise DataError(
+                f"task.train: {len(whole)} blocks of {self.max_length} tokens cannot be divided by"
+                f" task.selection={self.selection}; give more text, or shorter blocks"
+            )
+        order = np.random.default_rng(0).permutation(len(whole))
+        self.problem = Problem(self.kind, (), len(tokenizer))
+        return Data(
+            whole.take(np.sort(order[count:])),
+            whole.take(np.sort(order[:count])).as_scored(),
+            {
+                name: self.blocks(file(corpus), tokenizer, whole=True, train=False)
+                for name, corpus in splits.evaluation.items()
+            },
+            tokenizer,
+            # The blocks that are trained on are what the selection split leaves of the corpus.
+            {**splits.fingerprints, "train": splits.selection.fingerprint(), "tokenizer": own},
+            self.max_length,
+            self.problem,
+            self.cutting(),
+        )
+
+    def separator(self, tokenizer: PreTrainedTokenizerBase) -> int | None:
+        """Return the token that ends each document."""
+        return None
+
+    @abstractmethod
+    def blocks(
+        self, file: TokenFile, tokenizer: PreTrainedTokenizerBase, whole: bool, train: bool
+    ) -> BlockRows:
+        """Return the blocks of a corpus.
+
+        Args:
+            file: The corpus as tokens.
+            tokenizer: What made them.
+            whole: Whether they predict all of it.
+            train: Whether they are trained on.
+        """
+
+    def kept(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return of each block the sum of the cross-entropies, the hits, and the tokens asked.
+
+        In nats; float64 `[blocks, 3]`.
+        """
+        assert batch.asked is not None
+        step = max(1, _CHUNK // logits.shape[-1])
+        pairs = list(zip(logits.split(step), batch.labels.split(step), strict=True))
+        losses = torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
+        hits = torch.cat([x.argmax(dim=-1) == y for x, y in pairs])
+        both = [side.cpu().double() for side in (losses, hits)]  # not every device has float64
+        each = torch.stack([*both, torch.ones_like(both[0])], dim=1)
+        owners = torch.arange(len(batch)).repeat_interleave(batch.asked.sum(dim=1).cpu())
+        return each.new_zeros(len(batch), 3).index_add_(0, owners, each)
+
+    def score(self, answers: Tensor, rows: ModelRows, at: Ids | None = None) -> dict[str, float]:
+        """Compute perplexity, bits per byte and accuracy.
+
+        Perplexity is that of the tokens asked for; bits per byte those of all of them over the
+        bytes of the text, which other tokenisers can be held against (the first token, before which
+        nothing stands, is not asked for; its bytes are counted).
+        """
+        assert isinstance(rows, BlockRows)
+        loss, hits, count = answers.sum(dim=0).tolist()
+        if not math.isfinite(loss):  # a network that has diverged is as bad as can be told
+            loss = _WORST * count
+        found = {"perplexity": math.exp(min(loss / count, _WORST)), "accuracy": hits / count}
+        if rows.bytes and at is None:
+            found["bits_per_byte"] = loss / math.log(2) / rows.bytes
+        return {name: found[name] for name in self.metrics if name in found}
+
+    def chance(self, train: ModelRows, rows: ModelRows) -> float:
+        """Return the main metric of answering with the words' frequencies alone."""
+        assert isinstance(train, BlockRows) and isinstance(rows, BlockRows)
+        sample = np.asarray(train.file.tokens[:_SAMPLE])
+        counts = np.bincount(sample, minlength=train.classes).astype(np.float64) + 1.0
+        logits = np.log(counts / counts.sum())
+        text = np.asarray(rows.file.tokens[:_SAMPLE])
+        loss = -logits[text].mean()
+        found = {"perplexity": math.exp(loss), "accuracy": float((text == counts.argmax()).mean())}
+        if rows.bytes:
+            found["bits_per_byte"] = loss / math.log(2) * len(rows.file.tokens) / rows.bytes
+        return found[self.metrics[0]]
+
+    def table(
+        self, rows: ModelRows, answers: Mapping[str, Tensor]
+    ) -> dict[str, npt.NDArray[np.generic] | list[Any]]:
+        """Return the blocks: `tokens` asked for, each model's mean cross-entropy and accuracy."""
+        found: dict[str, Any] = {"id": rows.ids, "tokens": rows.answers}
+        for name, kept in answers.items():
+            loss, hits, count = kept.numpy().T
+            found |= {name: loss / count, f"{name}_accuracy": hits / count}
+        return found
