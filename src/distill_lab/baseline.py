@@ -51,7 +51,7 @@ def train_baseline(start: PreTrainedModel, task: Task, data: Data, lab: Lab) -> 
         log.info("baseline: the same student without the teacher")
         loggers = [CSVLogger(str(folder), name="", version="")]
         module = FineTuning(start, task, lab.optim)
-        cost = fit(module, data, lab.budget, folder, "baseline", loggers)
+        cost = fit(module, data.of_baseline(), lab.budget, folder, "baseline", loggers)
         if ranks.rank() > 0:
             return
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -74,6 +74,25 @@ def check_stages(objective: Objective, steps: int) -> None:
         )
 
 
+def check_transfer(objective: Objective, data: Data) -> None:
+    """Refuse rows without labels where the objective cannot do without.
+
+    Args:
+        objective: Prepared.
+        data: The rows.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    parts = [part for part in objective.modules() if isinstance(part, Objective)]
+    needy = [type(part).__name__ for part in parts if part.needs_labels]
+    if needy and len(data.train.labelled()) < len(data.train):
+        raise ConfigError(
+            f"objective: {needy[0]} divides the teacher's answer by the label, which some rows of"
+            " the transfer set have not; use objective=hinton"
+        )
+
+
 def check_words(student: PretrainedConfig, teacher: PretrainedConfig, problem: Problem) -> None:
     """Refuse two models that give probabilities to other numbers of words.
 

@@ -17,6 +17,7 @@ from distill_lab.guards import (
     check_inside,
     check_schedules,
     check_stages,
+    check_transfer,
     check_words,
 )
 from distill_lab.objectives import Objective
@@ -133,6 +134,7 @@ class Reader:
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)
         check_words(student, teacher, data.problem)
+        check_transfer(parts.objective, data)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
         problem, caching = parts.task.problem, parts.teacher.caching

@@ -13,6 +13,7 @@ from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.schedules import stage_at, stage_ends
 from distill_lab.tasks import Task
+from distill_lab.transfer import terms_of
 from distill_lab.types import Batch, TeacherSource
 
 
@@ -64,7 +65,7 @@ class Distillation(TrainedModel):
         teacher = self.source.signals(batch, needs.teacher)
         student = self.answer(batch, needs.student)
         with torch.autocast(self.device.type, enabled=False):  # which rounds products to bfloat16
-            terms = self.objective(student, teacher, batch)
+            terms = terms_of(self.objective, student, teacher, batch)
         loss = sum(term.part(batch) for term in terms.values())
         return {
             "loss": loss,

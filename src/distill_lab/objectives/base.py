@@ -34,6 +34,8 @@ class Objective(nn.Module, ABC):
     """Whether it needs all of the teacher's logits; if not, `Outputs.top` may stand for them."""
     inside: bool = False
     """Whether it looks at tokens: hidden states or attention."""
+    needs_labels: bool = False
+    """Whether the soft loss, too, means nothing for a row without a label."""
     stages: tuple[float, ...] = (1.0,)
     """Shares of the training steps; the learning rate rises and falls in each anew."""
     stage: int = 0

@@ -65,6 +65,8 @@ class DKD(Objective):
         ConfigError: If a weight is negative.
     """
 
+    needs_labels = True
+
     def __init__(
         self, *, temperature: float = 4.0, lam: float = 0.5, alpha: float = 1.0, beta: float = 8.0
     ) -> None:

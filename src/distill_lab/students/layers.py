@@ -143,7 +143,7 @@ class Layers(Student):
         def kept() -> Kept:
             log.info("student: what matters most, from %d rows", self.importance_rows)
             return most_important(
-                model, data.train, self.importance_rows, self._sizes(model.config)
+                model, data.of_teacher().train, self.importance_rows, self._sizes(model.config)
             )
 
         student = new_network(self._config(model.config), data.problem)

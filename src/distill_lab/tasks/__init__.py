@@ -3,6 +3,7 @@
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.causal_lm import CausalLM
 from distill_lab.tasks.data import Data
+from distill_lab.tasks.domain import Domain
 from distill_lab.tasks.glue import Glue
 from distill_lab.tasks.images import Images
 from distill_lab.tasks.masked_lm import MaskedLM
@@ -14,6 +15,7 @@ from distill_lab.tasks.text_files import TextFiles
 __all__ = [
     "CausalLM",
     "Data",
+    "Domain",
     "Glue",
     "Images",
     "MaskedLM",

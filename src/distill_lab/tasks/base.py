@@ -127,6 +127,7 @@ class Task(ABC):
             self.max_length,
             self.problem,
             self.cutting(),
+            teacher_train=encoded.get("teacher"),
         )
 
     def tokens(self, rows: Part, tokenizer: PreTrainedTokenizerBase) -> TokenRows:

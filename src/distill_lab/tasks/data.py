@@ -53,6 +53,13 @@ class Data:
         """Return the rows that a teacher is trained on."""
         return self if self.teacher_train is None else replace(self, train=self.teacher_train)
 
+    def of_baseline(self) -> Data:
+        """Return the rows that a student without a teacher is trained on: those with labels."""
+        known = self.train.labelled()
+        if len(known) == 0:
+            return self.of_teacher()
+        return self if known is self.train else replace(self, train=known)
+
     def taught(self) -> dict[str, str]:
         """Return the fingerprints of what decides a teacher's training."""
         train = self.fingerprints.get("teacher", self.fingerprints["train"])

@@ -71,6 +71,10 @@ class ModelRows(Dataset[Batch], ABC):
         order = np.argsort(self.ids, kind="stable")
         return order[np.searchsorted(self.ids, ids, sorter=order)]
 
+    def labelled(self) -> ModelRows:
+        """Return the rows that have a label."""
+        return self
+
     def beside(self: Own, for_teacher: ModelRows) -> Own:
         """Return these rows with what the teacher reads of them."""
         both = copy.copy(self)

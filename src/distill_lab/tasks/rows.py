@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +123,33 @@ class Splits:
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of every part."""
         return {name: rows.fingerprint() for name, rows in self.parts().items()}
+
+
+UNLABELLED = -100
+"""Label of a row that has none; the hard loss leaves it out."""
+
+
+def has_label(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which rows have a label; a number that is none stands for a target that is not known."""
+    known = ~np.isnan(labels) if labels.dtype.kind == "f" else labels != UNLABELLED
+    return np.asarray(known, dtype=bool)
+
+
+def unlabelled(rows: Rows) -> Rows:
+    """Return the rows without their labels."""
+    nothing = np.nan if rows.labels.dtype.kind == "f" else UNLABELLED
+    return replace(rows, labels=np.full_like(rows.labels, nothing))
+
+
+def joined(first: Rows, second: Rows) -> Rows:
+    """Return the rows of both, whose ids must differ."""
+    pair = None if first.pair is None else [*first.pair, *(second.pair or [])]
+    return Rows(
+        np.concatenate([first.ids, second.ids]),
+        [*first.text, *second.text],
+        pair,
+        np.concatenate([first.labels, second.labels]),
+    )
 
 
 def carve(rows: Rows, fraction: float, at_most: int | None = None) -> tuple[Rows, Rows]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distill_lab.tasks.model_rows import ModelRows
-from distill_lab.tasks.rows import Ids, Part, Rows
+from distill_lab.tasks.rows import Ids, Part, Rows, has_label
 from distill_lab.types import Batch
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -56,6 +56,17 @@ class TokenRows(ModelRows):
         """Return the tokens of a row."""
         part = self.columns["input_ids"][slice(*self.offsets[position : position + 2])]
         return part.astype(np.int64)
+
+    def labelled(self) -> TokenRows:
+        """Return the rows that have a label."""
+        known = has_label(self.labels)
+        if known.all():
+            return self
+        tokens = np.repeat(known, self.lengths)
+        columns = {name: values[tokens] for name, values in self.columns.items()}
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[known])]).astype(np.int64)
+        kept = TokenRows(self.ids[known], self.labels[known], columns, offsets, self.padding)
+        return kept if self.for_teacher is None else kept.beside(self.for_teacher)
 
     def arrays(self) -> Arrays:
         """Return what a tokeniser has made of the rows, for the store."""

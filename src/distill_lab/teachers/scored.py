@@ -70,7 +70,7 @@ def refuse_chance(
     """
     metric = task.metrics[0]
     main = next(iter(data.evaluation.values()))
-    constant = task.chance(data.train, main)
+    constant = task.chance(data.of_teacher().train, main)
     reached = scores.metrics[metric]
     log.info("teacher: %s %.4f on the evaluation split", metric, reached)
     better = sign(metric) * reached >= sign(metric) * constant + least  # nan is not
