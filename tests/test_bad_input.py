@@ -41,7 +41,7 @@ CONFIGURATION = {
     "teacher's batch of no rows": ("teacher.batch_size=0", "teacher.batch_size=0: at least 1"),
     "seed below 0": ("seed=-1", "seed=-1: 0 or more"),
     "one beta": ("optim.betas=[0.9]", "optim.betas=[0.9]: two numbers from 0"),
-    "eps below 0": ("optim.eps=-1", "optim.eps=-1.0: must not be negative"),
+    "eps below 0": ("optim.eps=-1", "optim.eps=-1: must not be negative"),
     "selection of everything": ("task.selection=1", "task.selection=1: a share"),
     "unknown metric": ("task.metrics=[acuracy]", "task.metrics=['acuracy']: choose at least one"),
     "metric of another kind": ("task.metrics=[pearson]", "pearson is not defined for classif"),

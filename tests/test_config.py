@@ -19,6 +19,10 @@ from distill_lab.train_help import choices, train_help
 NEEDED = {
     "task/text_classification": ["task.train_file=rows.csv"],
     "task/text_regression": ["task.train_file=rows.csv"],
+    "task/causal_lm": ["task.train=a.txt", "task.evaluation=b.txt"],
+    "task/masked_lm": ["task.train=a.txt", "task.evaluation=b.txt"],
+    "task/images": ["task.data_dir=pictures", "task.labels=[cat,dog]"],
+    "task/domain": ["task.target_file=rows.csv"],
     "teacher/ensemble": ["teacher.models=[folder]"],
     "student/layers": ["student.num_layers=2"],
     "student/pretrained": ["student.model=folder"],

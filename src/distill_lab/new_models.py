@@ -44,6 +44,7 @@ def new_model(
     fitted = {**_of_tokenizer(tokenizer, max_length), **(more or {})}
     try:
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
+        _refuse_two_names(config, sizes, key)
         if tokenizer is not None:
             _make_room(config, len(tokenizer), max_length, sizes, key)
         model = new_network(config, problem)
@@ -53,6 +54,26 @@ def new_model(
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
     return model
+
+
+def _refuse_two_names(config: PretrainedConfig, sizes: Mapping[str, Any], key: str) -> None:
+    """Refuse sizes of which one has overruled another.
+
+    Architectures have names of their own for what others call `hidden_size`, and know both.
+
+    Raises:
+        ConfigError: If one has.
+    """
+    for name, value in sizes.items():
+        found = getattr(config, name, value)
+        if found == value or (isinstance(found, (list, tuple)) and list(found) == list(value)):
+            continue
+        others = config.attribute_map.items()
+        other = next((alias for alias, own in others if own == name and alias in sizes), None)
+        because = (
+            f", for {other} is another name for it; take that out: ~{key}.{other}" if other else ""
+        )
+        raise ConfigError(f"{key}.{name}={value}: the model would have {found}{because}")
 
 
 def _of_tokenizer(tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> dict[str, Any]:

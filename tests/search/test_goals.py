@@ -36,7 +36,7 @@ def test_names_and_places(given: Any, expected: list[tuple[str, str]]) -> None:
         (["metrik"], "did you mean 'metric'"),
         (["cost.student.x"], r"\{cost.student.x: minimize\}"),
         ({"parameters": "down"}, "neither maximize nor minimize"),
-        ({"metric": "minimize"}, "more is better"),
+        ({"metric": "minimize"}, "which way the metric is better is known"),
         ([], "name what is searched for"),
         (None, "name what is searched for"),
     ],
@@ -48,6 +48,8 @@ def test_others_are_refused(given: Any, said: str) -> None:
 
 def test_numbers_are_read_or_missed() -> None:
     assert [goal.read(CONTENT) for goal in parse_goals(["metric", "parameters"])] == [0.9, 1000]
+    less = {**CONTENT, "metric": "perplexity"}  # a search maximises it all the same
+    assert parse_goals("metric")[0].read(less) == -0.9
     with pytest.raises(UsageError, match=r"no number at cost\.student\.seconds"):
         parse_goals(["seconds"])[0].read(CONTENT)
     with pytest.raises(UsageError, match="reach the end of an epoch"):

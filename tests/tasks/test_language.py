@@ -390,11 +390,11 @@ def test_a_language_model_is_taken_as_it_is(lm: Callable[..., Result], tmp_path:
 
 def test_a_new_teacher_reads_capitals(lm: Callable[..., Result], tmp_path: Path) -> None:
     result = lm(
-        "causal_lm", "teacher.model=null", "teacher.vocab_size=300", "teacher.epochs=1",
-        "teacher.scratch={model_type: gpt2, n_layer: 3, n_embd: 32, n_head: 2}",
-        "student.num_layers=1", "baseline=false",
+        "causal_lm", "teacher=new_gpt2", "teacher.vocab_size=300", "teacher.epochs=1",
+        "teacher.scratch.n_layer=3", "teacher.scratch.n_embd=32", "teacher.scratch.n_head=2",
+        "teacher.min_over_chance=-1", "student.num_layers=1", "baseline=false",
     )  # fmt: skip
-    assert result.choices["teacher_name"].startswith("gpt2")
+    assert result.choices["teacher_name"] == "gpt2 3 x 32"
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "student")
     assert tokenizer.decode(tokenizer("The Film,  two\nlines")["input_ids"]) == (
         "The Film,  two\nlines"
@@ -430,7 +430,12 @@ REFUSED = {
         "causal_lm student=scratch student.sizes.model_type=bert", "it sees the words that it is",
     ),
     "another number of words": (
-        "causal_lm student=scratch student.sizes={sizes}", "student: its vocabulary is padded",
+        "causal_lm student=scratch ~student.sizes +student.sizes={sizes}",
+        "student: its vocabulary is padded",
+    ),
+    "two names of one size": (
+        "causal_lm student=scratch student.sizes={sizes}",
+        "for num_hidden_layers is another name for it; take that out: ~student.sizes.num",
     ),
     "no room": ("masked_lm task.max_length=-1", "task.max_length=-1: at least 8 tokens"),
     "a metric of others": ("causal_lm task.metrics=[f1]", "choose at least one of perplexity"),

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.spans import best_ends, of_tokens, span_logits
 from distill_lab.tasks import Squad
-from distill_lab.tasks.best_spans import best_spans
+from distill_lab.tasks.best_spans import best_spans, best_threshold
 from distill_lab.tasks.questions import Questions, carve_groups, read_squad, to_questions
 from distill_lab.tasks.squad_score import exact, f1, main, normalized, of_files, squad_scores
 from distill_lab.tasks.windows import WindowRows, encode_windows
@@ -395,6 +395,20 @@ def test_masking_is_the_same_whatever_the_padding() -> None:
     assert (long.softmax(-1)[:, 5:] == 0).all()
     assert ((long / 100).softmax(-1)[:, 5:] == 0).all()
     torch.testing.assert_close(of_tokens(long, mask), torch.stack([start[0], end[0]], dim=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_threshold_is_that_of_a_search(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    margins, given, nothing = random.normal(size=(3, 40))
+    margins[3] = np.inf
+
+    def total(threshold: float) -> float:
+        return float(np.where(margins <= threshold, given, nothing).sum())
+
+    found = total(best_threshold(margins, given, nothing))
+    everything = [*np.linspace(-5, 5, 4001), np.inf]
+    assert found == pytest.approx(max(total(threshold) for threshold in everything))
 
 
 # The task

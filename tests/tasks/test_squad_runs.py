@@ -185,7 +185,7 @@ def test_questions_without_answers(encoder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     result = run(config, tmp_path / "run")
     parts = {"f1", "exact", "f1_has_answer", "exact_has_answer", "f1_no_answer", "exact_no_answer"}
-    assert set(result.metrics["student"]) == parts
+    assert set(result.metrics["student"]) == parts | {"f1_threshold", "exact_threshold"}
     table = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert (table["label"].map(len) == 0).sum() == 12
 

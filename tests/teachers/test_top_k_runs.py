@@ -19,7 +19,7 @@ from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.store import file_digest
 from distill_lab.store_verbs import entries
-from distill_lab.teachers.signal_files import top_bytes
+from distill_lab.teachers.signal_bytes import top_bytes
 from distill_lab.top_logits import TopK
 from tests.conftest import BAD, FILLER, GOOD, tiny
 from tests.teachers.test_cached import losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,3 +74,24 @@ def _pairs(ends: npt.NDArray[np.float32], longest: int) -> tuple[Any, Any, Any]:
     begin, end = np.divmod(best, stops.shape[1])
     row = np.arange(len(ends))
     return sums[row, best], starts[row, begin], stops[row, end]
+
+
+def best_threshold(
+    margins: Sequence[float], given: Sequence[float], nothing: Sequence[float]
+) -> float:
+    """Return the threshold of "no answer" at which the sum of the scores is largest.
+
+    Args:
+        margins: `Span.none_over_best` of each question; it is answered up to the threshold.
+        given: What each question's answer scores.
+        nothing: What no answer scores.
+    """
+    order = np.argsort(np.asarray(margins), kind="stable")
+    change = (np.asarray(given) - np.asarray(nothing))[order]
+    at = int(np.append(0.0, np.cumsum(change)).argmax())
+    edges = np.asarray(margins, dtype=np.float64)[order]
+    if at == 0:
+        return float(edges[0]) - 1.0 if np.isfinite(edges[0]) else 0.0
+    if at == len(edges) or not np.isfinite(edges[at]):
+        return float(edges[at - 1]) + 1.0 if np.isfinite(edges[at - 1]) else float(edges[at - 1])
+    return float(edges[at - 1] + edges[at]) / 2

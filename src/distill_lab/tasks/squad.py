@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from distill_lab.errors import ConfigError
 from distill_lab.spans import best_ends
 from distill_lab.tasks.base import Task
-from distill_lab.tasks.best_spans import best_spans
+from distill_lab.tasks.best_spans import best_spans, best_threshold
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.questions import Questions, carve_groups, read_hub, read_squad, to_questions
@@ -159,6 +159,33 @@ class Squad(Task):
         found = squad_scores(asked, given, self.no_answers)
         return {**{name: found[name] for name in self.metrics}, **found}
 
+    @property
+    def settles(self) -> bool:
+        """Whether the selection split settles something: from when on "no answer" is given."""
+        return self.no_answers
+
+    def settled_scores(
+        self, answers: Tensor, rows: ModelRows, of_selection: Tensor, selection: ModelRows
+    ) -> dict[str, float]:
+        """Return the scores at the threshold that is best on the selection split.
+
+        The official evaluator looks for it on the rows that are reported, which flatters.
+        """
+        assert isinstance(rows, WindowRows) and isinstance(selection, WindowRows)
+        spans = best_spans(of_selection.numpy(), selection, self.max_answer)
+        asked, main = selection.questions, 1 if self.metrics[0] == "f1" else 0
+        given, nothing = (
+            [of_question(text, accepted, True)[main] for text, accepted in pairs]
+            for pairs in (
+                [(spans[n].text, a) for n, a in zip(asked.names, asked.answers, strict=True)],
+                [("", a) for a in asked.answers],
+            )
+        )
+        margins = [spans[name].none_over_best for name in asked.names]
+        threshold = best_threshold(margins, given, nothing)
+        found = squad_scores(rows.questions, self._given(answers, rows, None, threshold), True)
+        return {f"{name}_threshold": found[name] for name in self.metrics}
+
     def chance(self, train: ModelRows, rows: ModelRows) -> float:
         """Return what never answering gets."""
         assert isinstance(rows, WindowRows)
@@ -189,10 +216,13 @@ class Squad(Task):
             found[f"{name}_f1"] = [score for _, score in each]
         return found
 
-    def _given(self, answers: Tensor, rows: WindowRows, at: Ids | None) -> dict[str, str]:
+    def _given(
+        self, answers: Tensor, rows: WindowRows, at: Ids | None, threshold: float | None = None
+    ) -> dict[str, str]:
         """Return the answer to each question by its name, empty for none."""
+        beyond = self.no_answer_threshold if threshold is None else threshold
         return {
-            name: "" if self.no_answers and span.none_over_best > self.no_answer_threshold
+            name: "" if self.no_answers and span.none_over_best > beyond
             else span.text
             for name, span in best_spans(answers.numpy(), rows, self.max_answer, at).items()
         }  # fmt: skip
