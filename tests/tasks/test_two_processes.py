@@ -65,19 +65,24 @@ def lines(kind: str, place: Path, encoder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+# With an odd number of batches the processes divide the last ones, in steps of their own.
+BATCH = {"squad": 7, "causal_lm": 8, "masked_lm": 7, "mnist": 8, "domain": 9}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["squad", "causal_lm", "masked_lm", "mnist", "domain"])
+@pytest.mark.parametrize("kind", BATCH)
 def test_two_processes_end_as_one_that_accumulates(
     kind: str, encoder: Path, tmp_path: Path
 ) -> None:
     line = [
         "student=scratch", *lines(kind, tmp_path, encoder), "teacher.epochs=1",
-        "teacher.min_over_chance=-1", "optim.batch_size=8", "optim.lr=1e-2",
+        "teacher.min_over_chance=-1", f"optim.batch_size={BATCH[kind]}", "optim.lr=1e-2",
         "optim.eps=1e-2",  # else AdamW makes last bits grow where a gradient is near 0
         "trainer.max_epochs=1", "trainer.accelerator=cpu", "baseline=false",
     ]  # fmt: skip
     alone = train(tmp_path, *line, "trainer.accumulate_grad_batches=2")
-    two = train(tmp_path, *line, *TWO)
+    teacher = next((tmp_path / "store" / "teachers").glob("*/config.json")).parent
+    two = train(tmp_path, *line, f"teacher.model={teacher}", *TWO)
     expected, found = weights(alone), weights(two)
     for name, values in expected.items():
         torch.testing.assert_close(found[name], values, rtol=1e-3, atol=2e-4)
