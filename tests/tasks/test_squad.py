@@ -15,10 +15,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.spans import best_ends, of_tokens, span_logits
+from distill_lab.squad_evaluation import main, of_files
 from distill_lab.tasks import Squad
 from distill_lab.tasks.best_spans import best_spans, best_threshold
 from distill_lab.tasks.questions import Questions, carve_groups, read_squad, to_questions
-from distill_lab.tasks.squad_score import exact, f1, main, normalized, of_files, squad_scores
+from distill_lab.tasks.squad_score import exact, f1, normalized, squad_scores
 from distill_lab.tasks.windows import WindowRows, encode_windows
 from tests.tasks.squad_files import article, drawn, folder, paragraph, write
 

@@ -1,24 +1,17 @@
 """Exact match and F1 as the official SQuAD evaluators compute them.
 
 Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1, and 2018 (arXiv 1806.03822); the digits are
-those of `evaluate-v1.1.py` and `evaluate-v2.0.py`. As a program:
-
-    python -m distill_lab.tasks.squad_score dev-v1.1.json predictions.json
+those of `evaluate-v1.1.py` and `evaluate-v2.0.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import string
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from distill_lab.errors import DataError, UsageError
-from distill_lab.tasks.questions import Questions, read_squad, to_questions
+from distill_lab.tasks.questions import Questions
 
 _PUNCTUATION = frozenset(string.punctuation)
 
@@ -97,50 +90,3 @@ def squad_scores(
             found[f"exact_{part}"] = _mean([e for e, _ in of_part], scale)
             found[f"f1_{part}"] = _mean([f for _, f in of_part], scale)
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the official scores of a prediction file, in percent; what is not answered scores 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m distill_lab.tasks.squad_score",
-        description="Exact match and F1 of a prediction file, as the official evaluators print.",
-    )
-    parser.add_argument("data", type=Path, help="SQuAD file, v1.1 or v2.0")
-    parser.add_argument("predictions", type=Path, help="JSON file: question id to answer")
-    given = parser.parse_args(arguments)
-    try:
-        found = of_files(given.data, given.predictions)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.code
-    print(json.dumps(found, indent=2))
-    return 0
-
-
-def of_files(data: Path, predictions: Path) -> dict[str, float]:
-    """Return the official scores in percent, and how many questions there are.
-
-    Raises:
-        DataError: If a file cannot be read.
-    """
-    asked = list(read_squad(data))
-    no_answers = any(not one.answers for one in asked)
-    questions = to_questions(asked, str(data), no_answers, for_training=False)
-    try:
-        answers = json.loads(predictions.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{predictions}: no predictions can be read ({reason})") from error
-    if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
-        raise DataError(f"{predictions}: not an object that has a text for each question id")
-    scores = squad_scores(questions, answers, no_answers, 100.0)
-    missing = sum(name not in answers for name in questions.names)
-    return {
-        **scores,
-        "total": len(questions),
-        **({"missing": missing} if missing else {}),
-    }
-
-
-if __name__ == "__main__":
-    sys.exit(main())
