@@ -29,7 +29,7 @@ def check_inside(objective: Objective, problem: Problem) -> None:
     Raises:
         ConfigError: If it does.
     """
-    parts = [part for part in objective.modules() if isinstance(part, Objective)]
+    parts = objective.with_parts()
     if problem.reads == "images" and any(part.inside for part in parts):
         raise ConfigError(
             f"objective: {type(objective).__name__} looks at the hidden states or attention of"
@@ -84,7 +84,7 @@ def check_transfer(objective: Objective, data: Data) -> None:
     Raises:
         ConfigError: If it cannot.
     """
-    parts = [part for part in objective.modules() if isinstance(part, Objective)]
+    parts = objective.with_parts()
     needy = [type(part).__name__ for part in parts if part.needs_labels]
     if needy and len(data.train.labelled()) < len(data.train):
         raise ConfigError(

@@ -56,6 +56,7 @@ def fit(
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
         module.role, module.selection = name, data.selection
+        module.some_unlabelled = data.train.labelled() is not data.train
         accumulate = trainer.accumulate_grad_batches
         device = trainer.strategy.root_device
         if device.type == "cuda" and torch.cuda.is_initialized():

@@ -48,7 +48,7 @@ def terms_of(
 
 @contextmanager
 def _taught_alone(objective: Objective) -> Iterator[None]:
-    parts = [each for each in objective.modules() if isinstance(each, Objective)]
+    parts = objective.with_parts()
     before = [part.lam for part in parts]
     for part in parts:
         part.lam = 1.0

@@ -34,6 +34,7 @@ class TrainedModel(pl.LightningModule):
         self.optim = optim
         self.role = "model"  # "teacher", "student" or "baseline", for logs
         self.selection: ModelRows | None = None  # what `validation_step` is given, set by `fit`
+        self.some_unlabelled = False  # whether some training rows have no label, set by `fit`
         self._answers: list[tuple[Tensor, Tensor]] = []
 
     @property

@@ -65,7 +65,11 @@ class Distillation(TrainedModel):
         teacher = self.source.signals(batch, needs.teacher)
         student = self.answer(batch, needs.student)
         with torch.autocast(self.device.type, enabled=False):  # which rounds products to bfloat16
-            terms = terms_of(self.objective, student, teacher, batch)
+            # Asking each batch would make a GPU wait for its labels.
+            if self.some_unlabelled:
+                terms = terms_of(self.objective, student, teacher, batch)
+            else:
+                terms = self.objective(student, teacher, batch)
         loss = sum(term.part(batch) for term in terms.values())
         return {
             "loss": loss,

@@ -50,6 +50,10 @@ class Objective(nn.Module, ABC):
         self.temperature = temperature
         self.lam = lam
 
+    def with_parts(self) -> list[Objective]:
+        """Return this objective and those it is made of."""
+        return [part for part in self.modules() if isinstance(part, Objective)]
+
     def prepare(self, fit: Fit) -> None:
         """Learn about the two models before training; build projections, refuse misfits.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from distill_lab.tasks.rows import Ids
 from distill_lab.tasks.token_file import TokenFile
 from distill_lab.types import Batch
 
+Own = TypeVar("Own", bound="BlockRows")
 _AT_ONCE = 2**27  # logits of a batch that is scored: half a GiB
 
 
@@ -57,9 +59,12 @@ class BlockRows(ModelRows):
         part = self.file.tokens[self.cuts.starts[position] : self.cuts.ends[position]]
         return part.astype(np.int64)
 
-    def take(self, index: Ids) -> Any:
+    def take(self: Own, index: Ids) -> Own:
         """Return the blocks at these positions, with their ids."""
-        raise NotImplementedError
+        some = copy.copy(self)
+        some.ids, some.labels = self.ids[index], self.labels[index]
+        some.cuts, some.bytes = self.cuts.take(index), None
+        return some
 
     def as_scored(self) -> BlockRows:
         """Return the blocks as they are when they are scored rather than trained on."""
@@ -110,11 +115,6 @@ class CausalRows(BlockRows):
     def answers(self) -> npt.NDArray[np.int64]:
         """How many tokens of each block are asked for: its first has nothing before it."""
         return self.lengths - np.maximum(self.cuts.scored, 1)
-
-    def take(self, index: Ids) -> CausalRows:
-        """Return the blocks at these positions, with their ids."""
-        cuts = self.cuts.take(index)
-        return CausalRows(self.ids[index], self.file, cuts, self.classes, self.pad, whole=False)
 
     def posed(
         self, position: int, block: npt.NDArray[np.int64], draw: int
@@ -169,8 +169,9 @@ class MaskedRows(BlockRows):
 
     def as_scored(self) -> MaskedRows:
         """Return the blocks with words hidden alike, however rare they are."""
-        plain = replace(self.masking, weights=None)
-        return MaskedRows(self.ids, self.file, self.cuts, self.classes, self.pad, False, plain)
+        plain = copy.copy(self)
+        plain.masking = replace(self.masking, weights=None)
+        return plain
 
     @property
     def drawn(self) -> str:
@@ -190,13 +191,6 @@ class MaskedRows(BlockRows):
         around = sum(map(len, self.masking.frame))
         lengths: npt.NDArray[np.int64] = super().lengths + np.int64(around)
         return lengths
-
-    def take(self, index: Ids) -> MaskedRows:
-        """Return the blocks at these positions, with their ids."""
-        return MaskedRows(
-            self.ids[index], self.file, self.cuts.take(index), self.classes, self.pad, False,
-            self.masking,
-        )  # fmt: skip
 
     def tokens_of(self, position: int) -> npt.NDArray[np.int64]:
         """Return the tokens of a block with what stands around it."""

@@ -13,6 +13,7 @@ from distill_lab.tasks.blocks import BlockRows, CausalRows
 from distill_lab.tasks.cuts import packed, strided
 from distill_lab.tasks.language import LanguageTask
 from distill_lab.tasks.token_file import TokenFile
+from distill_lab.tasks.tokens import padding
 
 
 class CausalLM(LanguageTask):
@@ -86,8 +87,7 @@ class CausalLM(LanguageTask):
         cuts = packed(count, self.max_length, 2) if train else strided(
             count, self.max_length, self.stride
         )  # fmt: skip
-        pad = tokenizer.pad_token_id
         return CausalRows(
             np.arange(len(cuts.starts)), file, cuts, len(tokenizer),
-            pad if isinstance(pad, int) else 0, whole,
+            padding(tokenizer), whole,
         )  # fmt: skip

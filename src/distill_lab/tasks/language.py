@@ -21,7 +21,7 @@ from distill_lab.tasks.blocks import BlockRows
 from distill_lab.tasks.corpus import Corpus, find_files
 from distill_lab.tasks.data import Data
 from distill_lab.tasks.model_rows import ModelRows
-from distill_lab.tasks.rows import Ids, Part, Splits
+from distill_lab.tasks.rows import Ids, Part, Splits, drawn_part
 from distill_lab.tasks.token_file import TokenFile, stored_tokens
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Batch, Kind, Problem
@@ -128,17 +128,17 @@ class LanguageTask(Task):
             return stored_tokens(corpus, tokenizer, own, separator, self.name, store)
 
         whole = self.blocks(file(splits.train), tokenizer, whole=False, train=True)
-        count = min(round(len(whole) * self.selection), self.selection_max)
-        if not 0 < count < len(whole):
+        try:
+            rest, held_back = drawn_part(len(whole), self.selection, self.selection_max)
+        except DataError as error:
             raise DataError(
                 f"task.train: {len(whole)} blocks of {self.max_length} tokens cannot be divided by"
                 f" task.selection={self.selection}; give more text, or shorter blocks"
-            )
-        order = np.random.default_rng(0).permutation(len(whole))
+            ) from error
         self.problem = Problem(self.kind, (), len(tokenizer))
         return Data(
-            whole.take(np.sort(order[count:])),
-            whole.take(np.sort(order[:count])).as_scored(),
+            whole.take(rest),
+            whole.take(held_back).as_scored(),
             {
                 name: self.blocks(file(corpus), tokenizer, whole=True, train=False)
                 for name, corpus in splits.evaluation.items()

@@ -14,6 +14,7 @@ from distill_lab.tasks.blocks import BlockRows, MaskedRows, Masking
 from distill_lab.tasks.cuts import packed
 from distill_lab.tasks.language import LanguageTask
 from distill_lab.tasks.token_file import TokenFile
+from distill_lab.tasks.tokens import padding
 
 _SAMPLE = 10**6  # tokens that are counted at once
 
@@ -92,10 +93,9 @@ class MaskedLM(LanguageTask):
         words = np.asarray([i for i in range(len(tokenizer)) if i not in special])
         weights = smoothed(file, len(tokenizer), self.smoothing) if train else None
         masking = Masking(self.mask_share, tokenizer.mask_token_id, frame, words, weights)
-        pad = tokenizer.pad_token_id
         return MaskedRows(
             np.arange(len(cuts.starts)), file, cuts, len(tokenizer),
-            pad if isinstance(pad, int) else 0, False, masking,
+            padding(tokenizer), False, masking,
         )  # fmt: skip
 
 

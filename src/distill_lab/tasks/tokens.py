@@ -88,8 +88,8 @@ class TokenRows(ModelRows):
             for name, ids in arrays.items()
             if name.startswith("columns.")
         }
-        padding = padding_values(columns, tokenizer)
-        return cls(rows.ids, rows.labels, columns, arrays["offsets"], padding)
+        fill = padding_values(columns, tokenizer)
+        return cls(rows.ids, rows.labels, columns, arrays["offsets"], fill)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return the rows at these positions as one batch, padded to its longest."""
@@ -151,11 +151,13 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
 
 def padding_values(columns: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Return what fills each column beyond a row's end."""
-    # Without a pad token 0 stands there, and is masked.
+    return {name: padding(tokenizer) if name == "input_ids" else 0 for name in columns}
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that fills a row; without one 0 stands there, and is masked."""
     pad = tokenizer.pad_token_id
-    return {
-        name: int(pad) if name == "input_ids" and isinstance(pad, int) else 0 for name in columns
-    }
+    return pad if isinstance(pad, int) else 0
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -49,7 +49,7 @@ def settled(
             f"{key}: the task has {problem.num_labels} classes; take at most as many, or null for"
             " all"
         )
-    parts = [part for part in objective.modules() if isinstance(part, Objective)]
+    parts = objective.with_parts()
     for part in parts:
         if part.all_logits:
             raise ConfigError(
