@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from distill_lab.forward import forward
 from distill_lab.scores import Scores
 from distill_lab.tasks import Data, Task
 from distill_lab.tasks.batching import scoring_batches
@@ -37,10 +36,7 @@ def answer(
     model.eval().to(device)
     batches = scoring_batches(rows)
     with torch.inference_mode():
-        parts = [
-            task.kept(forward(model, batch).logits, batch).cpu()
-            for batch in walk(batches, device, name)
-        ]
+        parts = [task.answer(model, batch, rows).cpu() for batch in walk(batches, device, name)]
     order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
     kept = torch.cat(parts)
     return torch.empty_like(kept).index_copy_(0, order, kept).clone()

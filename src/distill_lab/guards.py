@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from distill_lab.errors import ConfigError
 from distill_lab.objectives import Objective
 from distill_lab.schedules import stage_ends
-from distill_lab.tasks import Data
+from distill_lab.tasks import Data, Task
 from distill_lab.types import Needs, Problem, Wanted
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,55 @@ def check_transfer(objective: Objective, data: Data) -> None:
         )
 
 
-def check_words(student: PretrainedConfig, teacher: PretrainedConfig, problem: Problem) -> None:
+def check_written(objective: Objective, task: Task) -> None:
+    """Refuse to learn from nothing but what the teacher has written where it writes nothing.
+
+    Args:
+        objective: Prepared.
+        task: Says whether it does.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    deaf = not objective.needs.signals or any(each.needs_labels for each in objective.with_parts())
+    if deaf and task.on_policy:
+        raise ConfigError(
+            f"task.on_policy={task.on_policy}: what the student writes is judged by the teacher's"
+            f" probabilities alone, and {type(objective).__name__} looks at what was written; take"
+            " objective=jsd, or another on logits"
+        )
+    if not objective.needs.signals and not task.writes:
+        raise ConfigError(
+            f"objective: {type(objective).__name__} learns what the teacher has written, and for"
+            f" task {task.name} it writes nothing; take task=instruction with task.answers=teacher,"
+            " or an objective that asks the teacher, such as hinton"
+        )
+
+
+def check_baseline(wanted: bool, data: Data) -> None:
+    """Refuse a baseline where no row has a label that it could learn.
+
+    Args:
+        wanted: Whether there is to be one.
+        data: The rows.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if wanted and len(data.of_baseline().train.labelled()) == 0:
+        raise ConfigError(
+            "baseline=true: the training rows have no answers from which a student could learn"
+            " without a teacher; give some, or take baseline=false"
+        )
+
+
+def check_words(
+    needs: Needs, student: PretrainedConfig, teacher: PretrainedConfig, problem: Problem
+) -> None:
     """Refuse two models that give probabilities to other numbers of words.
 
     Args:
+        needs: What the objective asks for.
         student: Its configuration.
         teacher: Its configuration.
         problem: Tells whether words are predicted.
@@ -104,7 +149,8 @@ def check_words(student: PretrainedConfig, teacher: PretrainedConfig, problem: P
     Raises:
         ConfigError: If they do.
     """
-    if not problem.words or student.vocab_size == teacher.vocab_size:
+    compared = problem.words and needs.signals
+    if not compared or student.vocab_size == teacher.vocab_size:
         return
     raise ConfigError(
         f"student: its vocabulary is padded to {student.vocab_size} words, the teacher's to"
@@ -123,6 +169,8 @@ def check_alignment(needs: Needs, data: Data) -> None:
     Raises:
         ConfigError: If it looks inside and the tokenisers differ.
     """
+    if not needs.signals:
+        return
     if data.for_teacher is not None and not data.problem.has_labels:
         raise ConfigError(
             f"student.own_tokenizer=true: answers are tokens ({data.problem.kind}), and each model"

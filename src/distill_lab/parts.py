@@ -14,11 +14,13 @@ from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
 from distill_lab.guards import (
     check_alignment,
+    check_baseline,
     check_inside,
     check_schedules,
     check_stages,
     check_transfer,
     check_words,
+    check_written,
 )
 from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
@@ -26,7 +28,7 @@ from distill_lab.store import Store, digest
 from distill_lab.students import Student
 from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
-from distill_lab.teachers import SignalPlan, Teacher
+from distill_lab.teachers import SignalPlan, Teacher, Unasked
 from distill_lab.teachers.top_k import settled
 from distill_lab.types import Fit, Problem
 
@@ -133,14 +135,17 @@ class Reader:
             check_stages(parts.objective, steps)
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)
-        check_words(student, teacher, data.problem)
+        check_words(parts.objective.needs, student, teacher, data.problem)
+        check_written(parts.objective, parts.task)
+        check_baseline(config.baseline, data)
         check_transfer(parts.objective, data)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
         problem, caching = parts.task.problem, parts.teacher.caching
         top = settled(caching, parts.objective, problem, config.callbacks)
         mixed = mixed_precision(config.trainer)
-        signals = SignalPlan(caching, data, problem, teacher, wanted, name, top, mixed)
+        planned = SignalPlan if parts.objective.needs.signals else Unasked
+        signals = planned(caching, data, problem, teacher, wanted, name, top, mixed)
         signals.check()
         return Plan(data, signals, teacher, student)
 

@@ -39,6 +39,7 @@ from distill_lab.tasks import Data, Task
 from distill_lab.teachers import Source
 from distill_lab.training import fit
 from distill_lab.types import TeacherSource
+from distill_lab.writing import with_answers
 
 log = logging.getLogger(__name__)
 
@@ -88,18 +89,19 @@ def _compare(
         student = _student(parts, teacher, data, config.seed)
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
+        learned = with_answers(parts.task, data, teacher, lab)
         try:
-            source = plan.signals.source(teacher, lab)
-            models["student"] = _distil(parts, student, source, data, lab, loggers)
+            source = plan.signals.on(learned).source(teacher, lab)
+            models["student"] = _distil(parts, student, source, learned, lab, loggers)
         except Pruned as early:
             log.info("student: %s", early)
-            result = _pruned(config, provenance, parts, data, early)
+            result = _pruned(config, provenance, parts, learned, early)
             if first:
                 result.write(out_dir)
             return result
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
-        result = _result(config, provenance, parts.task, data, parts.teacher.name, models)
+        result = _result(config, provenance, parts.task, learned, parts.teacher.name, models)
         if first:
             save_student(out_dir / "student", student, data.tokenizer, result, data.problem)
             write_predictions(out_dir / "predictions.parquet", parts.task, data, models)

@@ -55,7 +55,7 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
-        module.role, module.selection = name, data.selection
+        module.role, module.rows, module.selection = name, data.train, data.selection
         module.some_unlabelled = data.train.labelled() is not data.train
         accumulate = trainer.accumulate_grad_batches
         device = trainer.strategy.root_device

@@ -41,13 +41,28 @@ def terms_of(
     terms: dict[str, Term] = {}
     if bool(known.any()):
         terms = objective(*_some(student, teacher, batch, known))
-    with _taught_alone(objective):
-        others = objective(*_some(student, teacher, batch, ~known))
-    return terms | {f"{name}{_SUFFIX}": t for name, t in others.items() if name != "hard"}
+    others = taught_alone(objective, *_some(student, teacher, batch, ~known))
+    return terms | {f"{name}{_SUFFIX}": term for name, term in others.items()}
+
+
+def taught_alone(
+    objective: Objective, student: Outputs, teacher: Outputs, batch: Batch
+) -> dict[str, Term]:
+    """Return an objective's terms with lam = 1: what the batch holds as labels plays no part.
+
+    Args:
+        objective: Prepared.
+        student: What the student gives.
+        teacher: What the teacher gives.
+        batch: Answers that nobody has judged.
+    """
+    with _without_labels(objective):
+        terms: dict[str, Term] = objective(student, teacher, batch)
+    return {name: term for name, term in terms.items() if name != "hard"}
 
 
 @contextmanager
-def _taught_alone(objective: Objective) -> Iterator[None]:
+def _without_labels(objective: Objective) -> Iterator[None]:
     parts = objective.with_parts()
     before = [part.lam for part in parts]
     for part in parts:

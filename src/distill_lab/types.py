@@ -143,10 +143,13 @@ class Needs:
 
     student: Wanted = Wanted()
     teacher: Wanted = Wanted()
+    signals: bool = field(default=True, kw_only=True)
+    """Whether the teacher is asked at all; what it has written may be enough."""
 
     def __or__(self, other: Needs) -> Needs:
         """Return what either needs."""
-        return Needs(self.student | other.student, self.teacher | other.teacher)
+        sides = self.student | other.student, self.teacher | other.teacher
+        return Needs(*sides, signals=self.signals or other.signals)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from distill_lab.objectives.minilm_v2 import MiniLMv2
 from distill_lab.objectives.mse_logits import MseLogits
 from distill_lab.objectives.pkd import PKD
 from distill_lab.objectives.reverse_kl import ReverseKL
+from distill_lab.objectives.sequence import Sequence
 from distill_lab.objectives.skew_kl import SkewKL
 from distill_lab.objectives.tinybert import TinyBERT
 from distill_lab.optim import AdamW
@@ -58,6 +59,7 @@ OBJECTIVES: dict[str, Objective] = {
     "minilm_v2": MiniLMv2(relation_heads=4),
     "pkd": PKD(),
     "tinybert": TinyBERT(),
+    "sequence": Sequence(),
     "combine": Combine(
         parts={"logits": Hinton(), "inside": Hidden()}, weights={"logits": 1.0, "inside": 0.5}
     ),

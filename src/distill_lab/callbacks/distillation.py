@@ -131,8 +131,11 @@ def _agreement(student: Tensor, teacher: Tensor) -> dict[str, float]:
 
     Args:
         student: Logits `[rows, labels]`.
-        teacher: Logits, or the classes that it answers `[rows]`.
+        teacher: Logits, or the classes that it answers `[rows]`; of no class where it is not
+            asked.
     """
+    if teacher.numel() == 0:
+        return {}
     if student.shape[1] == 1:
         return {"train/teacher_distance": (student - teacher).abs().mean().item()}
     same = student.argmax(dim=1) == (teacher if teacher.dim() == 1 else teacher.argmax(dim=1))

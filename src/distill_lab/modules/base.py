@@ -34,6 +34,7 @@ class TrainedModel(pl.LightningModule):
         self.optim = optim
         self.role = "model"  # "teacher", "student" or "baseline", for logs
         self.selection: ModelRows | None = None  # what `validation_step` is given, set by `fit`
+        self.rows: ModelRows | None = None  # what `training_step` is given, set by `fit`
         self.some_unlabelled = False  # whether some training rows have no label, set by `fit`
         self._answers: list[tuple[Tensor, Tensor]] = []
 
@@ -52,7 +53,8 @@ class TrainedModel(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Collect the answers of one batch."""
-        kept = self.task.kept(self.answer(batch).logits, batch)
+        assert self.selection is not None
+        kept = self.task.answer(self.model, batch, self.selection)
         self._answers.append((batch.ids, kept.cpu()))
 
     def on_validation_epoch_end(self) -> None:

@@ -13,7 +13,7 @@ from distill_lab.objectives import Objective
 from distill_lab.optim import AdamW
 from distill_lab.schedules import stage_at, stage_ends
 from distill_lab.tasks import Task
-from distill_lab.transfer import terms_of
+from distill_lab.transfer import taught_alone, terms_of
 from distill_lab.types import Batch, TeacherSource
 
 
@@ -61,12 +61,18 @@ class Distillation(TrainedModel):
 
         Of a teacher whose largest logits alone are known, the classes that it answers.
         """
+        own = None
+        if self.rows is not None:
+            own = self.task.by_student(self.model, batch, self.rows, self.global_step)
+        batch = own or batch
         needs = self.objective.needs
         teacher = self.source.signals(batch, needs.teacher)
         student = self.answer(batch, needs.student)
         with torch.autocast(self.device.type, enabled=False):  # which rounds products to bfloat16
             # Asking each batch would make a GPU wait for its labels.
-            if self.some_unlabelled:
+            if own is not None:
+                terms = taught_alone(self.objective, student, teacher, batch)
+            elif self.some_unlabelled:
                 terms = terms_of(self.objective, student, teacher, batch)
             else:
                 terms = self.objective(student, teacher, batch)

@@ -6,6 +6,7 @@ from distill_lab.tasks.data import Data
 from distill_lab.tasks.domain import Domain
 from distill_lab.tasks.glue import Glue
 from distill_lab.tasks.images import Images
+from distill_lab.tasks.instruction import Instruction
 from distill_lab.tasks.masked_lm import MaskedLM
 from distill_lab.tasks.squad import Squad
 from distill_lab.tasks.stdlib_docs import StdlibDocs
@@ -18,6 +19,7 @@ __all__ = [
     "Domain",
     "Glue",
     "Images",
+    "Instruction",
     "MaskedLM",
     "Squad",
     "StdlibDocs",

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError
+from distill_lab.forward import forward
 from distill_lab.store import Store
 from distill_lab.tasks.data import Data
 from distill_lab.tasks.model_rows import ModelRows
@@ -46,6 +47,10 @@ class Task(ABC):
     """The smallest `max_length`."""
     framed: bool = True
     """Whether models read a text between special tokens."""
+    writes: bool = False
+    """Whether the teacher writes what the student learns."""
+    on_policy: float = 0.0
+    """Share of the steps in which the student learns on what it writes itself."""
 
     def __init__(
         self,
@@ -149,9 +154,25 @@ class Task(ABC):
         if full > 0.01:
             log.info("task: %.0f %% of the rows are cut at %d tokens", 100 * full, self.max_length)
 
+    def answer(self, model: PreTrainedModel, batch: Batch, rows: ModelRows) -> Tensor:
+        """Return what the score is computed from, of a model's answer to a batch, `[rows, ...]`.
+
+        Args:
+            model: In evaluation mode.
+            batch: Some of the rows.
+            rows: All of them.
+        """
+        return self.kept(forward(model, batch).logits, batch)
+
     def kept(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return what of a batch's logits the score is computed from, `[rows, ...]`."""
         return logits
+
+    def by_student(
+        self, model: PreTrainedModel, batch: Batch, rows: ModelRows, step: int
+    ) -> Batch | None:
+        """Return a batch with answers of the student's own; None where those given are learned."""
+        return None
 
     @abstractmethod
     def score(self, answers: Tensor, rows: ModelRows, at: Ids | None = None) -> dict[str, float]:

@@ -31,6 +31,7 @@ class Data:
         sizes: What a new model's configuration needs to fit the rows, besides the tokeniser's.
         teacher_train: What the teacher is trained on, where the student's transfer set is another.
         for_teacher: The same rows as the teacher reads them, where its tokeniser is another.
+        told: Further counts for the result: what a teacher has written, and what was left out.
     """
 
     train: ModelRows
@@ -44,6 +45,7 @@ class Data:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     teacher_train: ModelRows | None = None
     for_teacher: Data | None = None
+    told: Mapping[str, int] = field(default_factory=dict)
 
     def beside(self, for_teacher: Data) -> Data:
         """Return these rows with what the teacher reads of them."""
@@ -99,4 +101,4 @@ class Data:
     def counts(self) -> dict[str, int]:
         """Return how many things each part asks: rows, or questions."""
         parts = {"train": self.train, "selection": self.selection, **self.evaluation}
-        return {name: rows.things for name, rows in parts.items()}
+        return {**{name: rows.things for name, rows in parts.items()}, **self.told}

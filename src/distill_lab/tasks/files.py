@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ def read_table(path: Path) -> pd.DataFrame:
     readers = {
         ".csv": lambda: _read_csv(path, ","),
         ".tsv": lambda: _read_csv(path, "\t"),
-        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
-        ".json": lambda: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+        ".jsonl": lambda: _read_json_lines(path),
+        ".json": lambda: _read_json_lines(path),
         ".parquet": lambda: _read_parquet(path),
     }
     if path.suffix not in readers:
@@ -71,6 +72,23 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    rows = list[dict[str, Any]]()
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number}: not an object with named values")
+            rows.append(row)
+    found: pd.DataFrame = pd.DataFrame(rows)
+    return found
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

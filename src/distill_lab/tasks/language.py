@@ -169,19 +169,8 @@ class LanguageTask(Task):
         """
 
     def kept(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return of each block the sum of the cross-entropies, the hits, and the tokens asked.
-
-        In nats; float64 `[blocks, 3]`.
-        """
-        assert batch.asked is not None
-        step = max(1, _CHUNK // logits.shape[-1])
-        pairs = list(zip(logits.split(step), batch.labels.split(step), strict=True))
-        losses = torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
-        hits = torch.cat([x.argmax(dim=-1) == y for x, y in pairs])
-        both = [side.cpu().double() for side in (losses, hits)]  # not every device has float64
-        each = torch.stack([*both, torch.ones_like(both[0])], dim=1)
-        owners = torch.arange(len(batch)).repeat_interleave(batch.asked.sum(dim=1).cpu())
-        return each.new_zeros(len(batch), 3).index_add_(0, owners, each)
+        """Return of each block what `token_scores` does."""
+        return token_scores(logits, batch)
 
     def score(self, answers: Tensor, rows: ModelRows, at: Ids | None = None) -> dict[str, float]:
         """Compute perplexity, bits per byte and accuracy.
@@ -192,9 +181,9 @@ class LanguageTask(Task):
         """
         assert isinstance(rows, BlockRows)
         loss, hits, count = answers.sum(dim=0).tolist()
-        if not math.isfinite(loss):  # a network that has diverged is as bad as can be told
+        found = {"perplexity": perplexity(loss, count), "accuracy": hits / count}
+        if not math.isfinite(loss):
             loss = _WORST * count
-        found = {"perplexity": math.exp(min(loss / count, _WORST)), "accuracy": hits / count}
         if rows.bytes and at is None:
             found["bits_per_byte"] = loss / math.log(2) / rows.bytes
         return {name: found[name] for name in self.metrics if name in found}
@@ -221,3 +210,33 @@ class LanguageTask(Task):
             loss, hits, count = kept.numpy().T
             found |= {name: loss / count, f"{name}_accuracy": hits / count}
         return found
+
+
+def token_scores(logits: Tensor, batch: Batch) -> Tensor:
+    """Return of each row the sum of the cross-entropies, the hits, and the tokens asked.
+
+    In nats; float64 `[rows, 3]`.
+
+    Args:
+        logits: Of the tokens that are asked, `[tokens, words]`.
+        batch: Tells which row each belongs to.
+    """
+    assert batch.asked is not None
+    step = max(1, _CHUNK // logits.shape[-1])
+    pairs = list(zip(logits.split(step), batch.labels.split(step), strict=True))
+    losses = torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
+    hits = torch.cat([x.argmax(dim=-1) == y for x, y in pairs])
+    both = [side.cpu().double() for side in (losses, hits)]  # not every device has float64
+    each = torch.stack([*both, torch.ones_like(both[0])], dim=1)
+    owners = torch.arange(len(batch)).repeat_interleave(batch.asked.sum(dim=1).cpu())
+    return each.new_zeros(len(batch), 3).index_add_(0, owners, each)
+
+
+def perplexity(loss: float, count: float) -> float:
+    """Return the exponential of the mean cross-entropy; finite for a network that has diverged.
+
+    Args:
+        loss: Sum over the tokens, in nats.
+        count: Tokens.
+    """
+    return math.exp(min(loss / count, _WORST) if math.isfinite(loss) else _WORST)

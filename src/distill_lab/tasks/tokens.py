@@ -161,7 +161,7 @@ def padding(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return 16 digits that change with the vocabulary or the way text is cut.
+    """Return 16 digits that change with the vocabulary, the way text is cut, or the chat template.
 
     Lengths for padding and truncation, which vary from call to call, are left out.
     """
@@ -170,5 +170,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     varying = ("padding", "truncation")
     fixed = {k: v for k, v in content.items() if k not in varying}
     cut = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
+    cut += [tokenizer.chat_template] if tokenizer.chat_template else []
     text = json.dumps([fixed, cut], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

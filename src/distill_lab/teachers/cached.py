@@ -61,6 +61,7 @@ class SignalPlan:
         mixed: Mixed = "",
     ) -> None:
         self.mixed: Mixed = mixed
+        self.config = config
         self.caching = caching
         self.data = data.for_teacher or data
         self.problem = problem
@@ -73,6 +74,19 @@ class SignalPlan:
     def rows(self) -> ModelRows:
         """The training rows as the teacher reads them."""
         return self.data.train
+
+    def on(self, data: Data) -> SignalPlan:
+        """Return the same for other rows.
+
+        Raises:
+            ConfigError: As `check`.
+        """
+        if data is self.data:
+            return self
+        fixed = self.problem, self.config, self.wanted, self.name, self.top, self.mixed
+        other = type(self)(self.caching, data, *fixed)
+        other.check()
+        return other
 
     def check(self) -> None:
         """Refuse to keep what is larger than the limit.
