@@ -21,6 +21,7 @@ NEEDED = {
     "task/text_regression": ["task.train_file=rows.csv"],
     "task/causal_lm": ["task.train=a.txt", "task.evaluation=b.txt"],
     "task/masked_lm": ["task.train=a.txt", "task.evaluation=b.txt"],
+    "task/instruction": ["task.train=a.jsonl", "task.evaluation=b.jsonl"],
     "task/images": ["task.data_dir=pictures", "task.labels=[cat,dog]"],
     "task/domain": ["task.target_file=rows.csv"],
     "teacher/ensemble": ["teacher.models=[folder]"],

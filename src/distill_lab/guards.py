@@ -74,19 +74,20 @@ def check_stages(objective: Objective, steps: int) -> None:
         )
 
 
-def check_transfer(objective: Objective, data: Data) -> None:
+def check_transfer(objective: Objective, data: Data, task: Task) -> None:
     """Refuse rows without labels where the objective cannot do without.
 
     Args:
         objective: Prepared.
         data: The rows.
+        task: Says whether rows without labels will be added.
 
     Raises:
         ConfigError: If it cannot.
     """
     parts = objective.with_parts()
     needy = [type(part).__name__ for part in parts if part.needs_labels]
-    if needy and len(data.train.labelled()) < len(data.train):
+    if needy and (task.unlabelled or len(data.train.labelled()) < len(data.train)):
         raise ConfigError(
             f"objective: {needy[0]} divides the teacher's answer by the label, which some rows of"
             " the transfer set have not; use objective=hinton"

@@ -77,7 +77,7 @@ def agree_on_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase 
 
 
 def load_model(
-    name: str, problem: Problem, key: str, finetune: str | None = None
+    name: str, problem: Problem, key: str, finetune: str | None = None, whole: bool = False
 ) -> PreTrainedModel:
     """Load a model with a head for the problem, in float32 whatever precision is stored.
 
@@ -90,6 +90,7 @@ def load_model(
         key: Configuration key that gave the name, for errors.
         finetune: Key that asks for fine-tuning, for the error of a model whose labels cannot be put
             in order; None where it is trained before it answers, so that the order does not matter.
+        whole: Whether the head, too, must be in the checkpoint.
 
     Raises:
         ModelError: If there are no weights, they are not those of the architecture, or its labels
@@ -114,7 +115,7 @@ def load_model(
     prefix = f"{model.base_model_prefix}."
     # A mismatch is allowed for the head alone, which may be drawn anew for other labels.
     odd = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
-    absent = [k for k in odd if k.startswith(prefix) and ".pooler." not in k]
+    absent = [k for k in odd if (whole or k.startswith(prefix)) and ".pooler." not in k]
     if absent:
         raise ModelError(
             f"{key}={name}: the checkpoint lacks {len(absent)} weights of {type(model).__name__},"

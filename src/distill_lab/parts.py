@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from transformers import PretrainedConfig
 
+from distill_lab.augmentation import check_augment
 from distill_lab.budget import Budget, check_budget, mixed_precision
 from distill_lab.config import Config, build, check
 from distill_lab.errors import ConfigError
@@ -59,12 +60,14 @@ class Plan:
     """What is known of a run before anything is trained.
 
     Attributes:
-        data: The rows as tokens.
+        splits: The rows as they are read.
+        data: The same as tokens.
         signals: What of the teacher is to be kept.
         teacher: Configuration of its network.
         student: Configuration that the student will have.
     """
 
+    splits: Splits
     data: Data
     signals: SignalPlan
     teacher: PretrainedConfig
@@ -138,7 +141,8 @@ class Reader:
         check_words(parts.objective.needs, student, teacher, data.problem)
         check_written(parts.objective, parts.task)
         check_baseline(config.baseline, data)
-        check_transfer(parts.objective, data)
+        check_transfer(parts.objective, data, parts.task)
+        check_augment(parts.task, splits, data.for_teacher or data)
         wanted = parts.objective.needs.teacher
         name = f"{parts.teacher.name} on {parts.task.name}"
         problem, caching = parts.task.problem, parts.teacher.caching
@@ -147,7 +151,7 @@ class Reader:
         planned = SignalPlan if parts.objective.needs.signals else Unasked
         signals = planned(caching, data, problem, teacher, wanted, name, top, mixed)
         signals.check()
-        return Plan(data, signals, teacher, student)
+        return Plan(splits, data, signals, teacher, student)
 
     def _load(self, config: Config, parts: Parts) -> Splits:
         key = digest(config.task)

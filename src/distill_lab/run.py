@@ -15,6 +15,7 @@ import yaml
 from transformers import PreTrainedModel
 
 from distill_lab import better, ranks
+from distill_lab.augmentation import with_more_rows
 from distill_lab.baseline import train_baseline
 from distill_lab.budget import Budget, device_for
 from distill_lab.callbacks import Pruned
@@ -90,6 +91,7 @@ def _compare(
         start = copy.deepcopy(student)
         models = {"teacher": teacher.trained()}
         learned = with_answers(parts.task, data, teacher, lab)
+        learned = with_more_rows(parts.task, plan.splits, learned, teacher, lab)
         try:
             source = plan.signals.on(learned).source(teacher, lab)
             models["student"] = _distil(parts, student, source, learned, lab, loggers)

@@ -266,10 +266,6 @@ def test_rows_without_answers_are_left_out_of_training_on_answers(
         ({"max_length": 12}, "task.max_length=12 less task.max_new_tokens=6 leaves 6"),
         ({"max_new_tokens": 48}, "leaves no room for a prompt"),
         ({"final": "("}, r"task\.final=\(: not a regular expression"),
-        ({"sampling": {"samples": 3}}, "at temperature 0 all answers to a prompt are the same"),
-        ({"sampling": {"top_p": 0.0}}, r"task\.sampling\.top_p=0\.0"),
-        ({"keep": {"per_prompt": 0}}, r"task\.keep\.per_prompt=0: at least 1"),
-        ({"keep": {"repetition": 2.0}}, r"task\.keep\.repetition=2\.0: a share"),
         ({"write_batch": 0}, r"task\.write_batch=0"),
         ({"answers": "mine"}, r"task\.answers=mine: take teacher or data"),
         ({"metrics": ["f1"]}, r"task\.metrics=\['f1'\]: choose"),
@@ -285,6 +281,26 @@ def test_what_cannot_be_is_refused(
     with pytest.raises(UsageError, match=said):
         made = task(place, **settings)
         made.encode(made.load(), tokenizer, Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task.sampling.samples=3", "at temperature 0 all answers to a prompt are the same"),
+        ("task.sampling.top_p=0", r"^task\.sampling\.top_p=0: a probability above 0"),
+        ("task.sampling.temprature=1", r"^task\.sampling\.temprature: .*did you mean.*temperature"),
+        ("task.sampling.temperature=hot", r"^task\.sampling\.temperature: 'hot' is not a number"),
+        ("task.keep.per_prompt=0", r"^task\.keep\.per_prompt=0: at least 1"),
+        ("task.keep.repetition=2", r"^task\.keep\.repetition=2: a share"),
+        ("task.keep.correct=perhaps", r"^task\.keep\.correct: 'perhaps' is not"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(
+    go: Callable[..., Result], override: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        go(override)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "store").exists()
 
 
 # Writing

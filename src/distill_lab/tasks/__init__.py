@@ -1,5 +1,6 @@
 """Data and metrics of the tasks."""
 
+from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.causal_lm import CausalLM
 from distill_lab.tasks.data import Data
@@ -14,6 +15,7 @@ from distill_lab.tasks.text import TextTask
 from distill_lab.tasks.text_files import TextFiles
 
 __all__ = [
+    "Augment",
     "CausalLM",
     "Data",
     "Domain",

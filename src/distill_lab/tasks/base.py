@@ -49,6 +49,8 @@ class Task(ABC):
     """Whether models read a text between special tokens."""
     writes: bool = False
     """Whether the teacher writes what the student learns."""
+    unlabelled: bool = False
+    """Whether rows without labels are added to what the student learns."""
     on_policy: float = 0.0
     """Share of the steps in which the student learns on what it writes itself."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from distill_lab.errors import ConfigError
+from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.files import Columns, read_glue_tsv, to_rows
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import fit_problem
@@ -33,6 +34,7 @@ class Glue(TextTask):
         max_length: Tokens at which rows are cut.
         selection: Share of train that chooses epoch, T and λ.
         selection_max: Upper bound of these rows.
+        augment: More rows for the transfer set.
 
     Raises:
         ConfigError: If the values do not fit together.
@@ -55,6 +57,7 @@ class Glue(TextTask):
         max_length: int = 128,
         selection: float = 0.1,
         selection_max: int = 2000,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -62,6 +65,7 @@ class Glue(TextTask):
             max_length=max_length,
             selection=selection,
             selection_max=selection_max,
+            augment=augment,
         )
         self.problem = Problem(kind, tuple(labels))
         fit_problem(self.metrics, self.problem)

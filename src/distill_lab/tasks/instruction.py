@@ -83,8 +83,8 @@ class Instruction(Task):
         final: str | None = None,
         template: str | None = None,
         answers: Literal["teacher", "data"] = "teacher",
-        sampling: Mapping[str, Any] | None = None,
-        keep: Mapping[str, Any] | None = None,
+        sampling: Sampling | None = None,
+        keep: Keep | None = None,
         on_policy: float = 0.0,
         write_batch: int = 64,
         max_new_tokens: int = 128,
@@ -117,8 +117,8 @@ class Instruction(Task):
         self.final = Final(final)
         self.template = template
         self.writes = answers == "teacher"
-        self.sampling = Sampling(**sampling or {})
-        self.keep = Keep(**keep or {})
+        self.sampling = sampling or Sampling()
+        self.keep = keep or Keep()
         self.on_policy = on_policy
         self.write_batch = write_batch
         self.max_new_tokens = max_new_tokens

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from distill_lab.errors import DataError
+from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.rows import Part, Rows
 from distill_lab.tasks.text import TextTask
 from distill_lab.types import Problem
@@ -63,6 +64,7 @@ class StdlibDocs(TextTask):
         max_length: Tokens at which rows are cut.
         selection: Share of train that chooses epoch, T and λ.
         selection_max: Upper bound of these rows.
+        augment: More rows for the transfer set.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class StdlibDocs(TextTask):
         max_length: int = 64,
         selection: float = 0.1,
         selection_max: int = 2000,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -82,6 +85,7 @@ class StdlibDocs(TextTask):
             max_length=max_length,
             selection=selection,
             selection_max=selection_max,
+            augment=augment,
         )
         self.problem = Problem("classification", tuple(TOPICS))
         self.evaluation = evaluation

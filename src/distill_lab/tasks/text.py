@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill_lab.errors import DataError
+from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.classes import ClassTask
 from distill_lab.tasks.metrics import METRICS
 from distill_lab.tasks.rows import Rows, Splits
@@ -19,6 +20,7 @@ class TextTask(ClassTask):
         max_length: Tokens at which rows are cut.
         selection: Share of the training rows that is held back to choose epoch, T and λ.
         selection_max: Upper bound of the rows held back.
+        augment: More rows for the transfer set.
 
     Raises:
         ConfigError: If a metric is unknown or a number is out of its range.
@@ -32,6 +34,7 @@ class TextTask(ClassTask):
         max_length: int = 128,
         selection: float = 0.1,
         selection_max: int = 2000,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -41,6 +44,8 @@ class TextTask(ClassTask):
             selection=selection,
             selection_max=selection_max,
         )
+        self.augment = augment or Augment()
+        self.unlabelled = self.augment.wanted
 
     def load(self) -> Splits:
         """Read the rows and carve the selection split from train.

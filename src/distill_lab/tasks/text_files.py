@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
+from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.files import Columns, labels, read_table, to_rows
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Part, Rows, carve
@@ -35,6 +36,7 @@ class TextFiles(TextTask):
         max_length: Tokens at which rows are cut.
         selection: Share of train that chooses epoch, T and λ.
         selection_max: Upper bound of these rows.
+        augment: More rows for the transfer set.
 
     Raises:
         ConfigError: If the values do not fit together.
@@ -57,6 +59,7 @@ class TextFiles(TextTask):
         max_length: int = 128,
         selection: float = 0.1,
         selection_max: int = 2000,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(
             name=name or Path(train_file).stem,
@@ -64,6 +67,7 @@ class TextFiles(TextTask):
             max_length=max_length,
             selection=selection,
             selection_max=selection_max,
+            augment=augment,
         )
         if not 0 < evaluation < 1:
             raise ConfigError(f"task.evaluation={evaluation}: a share, between 0 and 1")

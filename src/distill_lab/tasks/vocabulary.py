@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -65,6 +67,25 @@ def train_tokenizer(
     )
     names = ["input_ids", "token_type_ids", "attention_mask"]
     return _finished(tokenizer, max_length, model_input_names=names, **_SPECIAL)
+
+
+def whole_words(tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.bool_]:
+    """Tell which tokens are whole words of letters, `[vocabulary]`.
+
+    In vocabularies that mark the beginnings of words (Ġ, ▁) those with a mark, else those that are
+    not marked as continuing one (##).
+    """
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    marked = any(token.startswith(("Ġ", "▁")) for token in tokens)
+    special = set(tokenizer.all_special_ids)
+
+    def is_whole(at: int, token: str) -> bool:
+        if at in special or token.startswith(("Ġ", "▁")) != marked:
+            return False
+        stem = token[1:] if marked else token
+        return stem.isascii() and stem.isalpha()
+
+    return np.array([is_whole(at, token) for at, token in enumerate(tokens)], dtype=bool)
 
 
 def _finished(tokenizer: Tokenizer, max_length: int, **more: Any) -> PreTrainedTokenizerBase:
