@@ -380,6 +380,54 @@ def test_hidden_words_have_no_kept_signals(
         lm("masked_lm", "teacher.cache=on", out="other")
 
 
+@pytest.mark.parametrize("data", ["masked_lm"], indirect=True)
+def test_so_many_ways_to_hide_words_come_again(
+    data: Data, models: dict[str, Path], place: Path, tmp_path: Path
+) -> None:
+    made = task("masked_lm", place, draws=3)
+    rows = made.encode(
+        made.load(), AutoTokenizer.from_pretrained(models["masked_lm"]), Store(tmp_path / "store")
+    ).train
+    assert isinstance(rows, MaskedRows) and not rows.drawn
+    loader = training_batches(rows, 4, seed=1)
+    seen: dict[int, dict[int, list[int]]] = {}
+    for epoch in range(5):
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        for batch in loader:
+            for row, ids in zip(batch.ids.tolist(), batch.inputs["input_ids"], strict=True):
+                content = ids[: int((ids != 0).sum())].tolist()
+                seen.setdefault(row, {})[epoch] = content
+    assert len(seen) == 3 * len(rows)
+    assert all(row % 3 == epoch % 3 for row, epochs in seen.items() for epoch in epochs)
+    assert all(len({tuple(c) for c in epochs.values()}) == 1 for epochs in seen.values())
+    # What a teacher is asked for once is what the student sees, under the same ids.
+    every = rows.distinct
+    assert sorted(every.ids) == sorted(seen) and len(every) == 3 * len(rows)
+    for start in range(0, len(every), 16):
+        batch = every.__getitems__(list(range(start, min(start + 16, len(every)))))
+        for row, ids in zip(batch.ids.tolist(), batch.inputs["input_ids"], strict=True):
+            content = ids[: int((ids != 0).sum())].tolist()
+            assert all(content == known for known in seen[row].values())
+    # What is scored is not hidden in turns.
+    assert made.encode(
+        made.load(), AutoTokenizer.from_pretrained(models["masked_lm"]), Store(tmp_path / "store")
+    ).selection.drawn
+
+
+@pytest.mark.parametrize("top", ["null", "40"])
+def test_kept_signals_of_hidden_words_are_those_of_the_teacher(
+    lm: Callable[..., Result], top: str, tmp_path: Path
+) -> None:
+    logs = []
+    for cache in ("on", "off"):
+        lm(
+            "masked_lm", "task.draws=2", "trainer.max_epochs=3", f"teacher.cache={cache}",
+            "objective.temperature=2", f"teacher.cache_top_k={top}", "baseline=false", out=cache,
+        )  # fmt: skip
+        logs.append(pd.read_csv(tmp_path / cache / "metrics.csv")[["train/soft", "train/hard"]])
+    pd.testing.assert_frame_equal(*logs, rtol=5e-5, atol=1e-6)
+
+
 def test_a_language_model_is_taken_as_it_is(lm: Callable[..., Result], tmp_path: Path) -> None:
     first = lm("causal_lm", "baseline=false")
     teacher = next((tmp_path / "store" / "teachers").glob("*/config.json")).parent

@@ -83,13 +83,18 @@ class BlockRows(ModelRows):
             asked[row, where] = True
             labels.append(words)
         return Batch(
-            torch.from_numpy(self.ids[np.asarray(positions)]),
+            torch.from_numpy(self.ids_of(positions)),
             {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)},
             torch.from_numpy(np.concatenate(labels)),
             torch.from_numpy(asked),
             form="tokens",
             per_step=getattr(positions, "per_step", {}),
         )
+
+    def ids_of(self, positions: Sequence[int]) -> Ids:
+        """Return the ids under which a teacher's signals for these blocks are found."""
+        ids: Ids = self.ids[np.asarray(positions)]
+        return ids
 
     def posed(
         self, position: int, block: npt.NDArray[np.int64], draw: int
@@ -136,6 +141,8 @@ class Masking:
         weights: How likely each token of the vocabulary is to be asked for, relative to others;
             None for alike (DistilBERT smooths by frequency).
         kept, random: Shares of the asked tokens that stay, and that are replaced by any other.
+        draws: So many ways to hide a block's words are taken one after another; None for others in
+            each epoch.
     """
 
     share: float
@@ -145,6 +152,7 @@ class Masking:
     weights: npt.NDArray[np.float64] | None = None
     kept: float = 0.1
     random: float = 0.1
+    draws: int | None = None
 
 
 class MaskedRows(BlockRows):
@@ -166,17 +174,34 @@ class MaskedRows(BlockRows):
     ) -> None:
         super().__init__(ids, file, cuts, classes, pad, whole)
         self.masking = masking
+        self.unrolled = False
 
     def as_scored(self) -> MaskedRows:
         """Return the blocks with words hidden alike, however rare they are."""
         plain = copy.copy(self)
-        plain.masking = replace(self.masking, weights=None)
+        plain.masking = replace(self.masking, weights=None, draws=None)
         return plain
 
     @property
     def drawn(self) -> str:
-        """Why rows are not the same in each epoch."""
-        return "other words are hidden in each epoch"
+        """Why there is no end of different rows."""
+        return "" if self.masking.draws else "other words are hidden in each epoch (task.draws)"
+
+    @property
+    def distinct(self) -> MaskedRows:
+        """Each block as often as there are ways to hide its words, each with an id of its own."""
+        draws = self.masking.draws or 1
+        every = self.take(np.tile(np.arange(len(self)), draws))
+        every.ids = every.ids * draws + np.repeat(np.arange(draws), len(self))
+        every.unrolled = True
+        return every
+
+    def ids_of(self, positions: Sequence[int]) -> Ids:
+        """Return the ids under which a teacher's signals for these blocks are found."""
+        ids, draws = super().ids_of(positions), self.masking.draws
+        if draws is None or self.unrolled:
+            return ids
+        return ids * draws + getattr(positions, "draw", 0) % draws
 
     @property
     def answers(self) -> npt.NDArray[np.int64]:
@@ -201,8 +226,10 @@ class MaskedRows(BlockRows):
         self, position: int, block: npt.NDArray[np.int64], draw: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hide some tokens: most behind the mask, some behind another word, some stay."""
-        how = self.masking
-        random = np.random.default_rng([int(self.ids[position]), draw])
+        how, row = self.masking, int(self.ids[position])
+        if how.draws is not None:
+            row, draw = divmod(row, how.draws) if self.unrolled else (row, draw % how.draws)
+        random = np.random.default_rng([row, draw])
         before, behind = map(len, how.frame)
         content = np.arange(before, len(block) - behind)
         count = max(round(how.share * len(content)), 1)

@@ -30,6 +30,8 @@ class MaskedLM(LanguageTask):
         mask_share: Share of the tokens that is asked for.
         smoothing: Words are hidden in proportion to their frequency to the power of minus this;
             0.7 in DistilBERT's code (`scripts/token_counts.py`), 0 for alike.
+        draws: In so many ways the words of a block are hidden, one epoch after another, and then
+            again: their signals can be kept. None hides others in each epoch.
         metrics: "perplexity", "accuracy", the main one first.
         max_length: Tokens of a block, with those around it.
         selection: Share of the training blocks that chooses epoch, T and λ.
@@ -50,6 +52,7 @@ class MaskedLM(LanguageTask):
         text: str = "text",
         mask_share: float = 0.15,
         smoothing: float = 0.0,
+        draws: int | None = None,
         metrics: Sequence[str] = ("perplexity", "accuracy"),
         max_length: int = 128,
         selection: float = 0.05,
@@ -64,12 +67,16 @@ class MaskedLM(LanguageTask):
             raise ConfigError(f"task.mask_share={mask_share}: a share, between 0 and 1")
         if smoothing < 0:
             raise ConfigError(f"task.smoothing={smoothing}: 0 or more")
+        if draws is not None and draws < 1:
+            raise ConfigError(f"task.draws={draws}: at least 1, or null for others in each epoch")
+        self.draws = draws
         self.mask_share = mask_share
         self.smoothing = smoothing
 
     def cutting(self) -> Mapping[str, Any]:
         """Return what besides tokeniser and length decides what is asked."""
-        return {"mask_share": self.mask_share, "smoothing": self.smoothing}
+        found = {"mask_share": self.mask_share, "smoothing": self.smoothing}
+        return found if self.draws is None else {**found, "draws": self.draws}
 
     def blocks(
         self, file: TokenFile, tokenizer: PreTrainedTokenizerBase, whole: bool, train: bool
@@ -92,7 +99,10 @@ class MaskedLM(LanguageTask):
         special = set(tokenizer.all_special_ids)
         words = np.asarray([i for i in range(len(tokenizer)) if i not in special])
         weights = smoothed(file, len(tokenizer), self.smoothing) if train else None
-        masking = Masking(self.mask_share, tokenizer.mask_token_id, frame, words, weights)
+        draws = self.draws if train else None
+        masking = Masking(
+            self.mask_share, tokenizer.mask_token_id, frame, words, weights, draws=draws
+        )
         return MaskedRows(
             np.arange(len(cuts.starts)), file, cuts, len(tokenizer),
             padding(tokenizer), False, masking,

@@ -57,6 +57,11 @@ class ModelRows(Dataset[Batch], ABC):
         return ""
 
     @property
+    def distinct(self) -> ModelRows:
+        """The rows as often as they differ from epoch to epoch, where that has an end."""
+        return self
+
+    @property
     def things(self) -> int:
         """How many things are asked, for people; a row may be only a part of one."""
         return len(self)

@@ -73,7 +73,7 @@ class SignalPlan:
     @property
     def rows(self) -> ModelRows:
         """The training rows as the teacher reads them."""
-        return self.data.train
+        return self.data.train if self.data.train.drawn else self.data.train.distinct
 
     def on(self, data: Data) -> SignalPlan:
         """Return the same for other rows.
