@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from distill_lab.errors import ConfigError
+from distill_lab.heads import new_network
 from distill_lab.results import Result
 from distill_lab.students.layers import Layers
 from distill_lab.students.translate import translated
@@ -24,10 +25,19 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def translation(source: PreTrainedModel, target: str, layers: int = 4) -> PreTrainedModel:
+CLASSES = Problem("classification", ("a", "b", "c"))
+WORDS = Problem("masked_lm", (), 50)
+
+
+def translation(
+    source: PreTrainedModel,
+    target: str,
+    layers: int = 4,
+    problem: Problem = CLASSES,
+) -> PreTrainedModel:
     recipe = Layers(num_layers=layers, architecture=target)
     live = Live(lambda: source, "teacher", "", "")
-    rows: Any = SimpleNamespace(problem=Problem("classification", ("a", "b", "c")))
+    rows: Any = SimpleNamespace(problem=problem)
     built = recipe.build(live, rows)
     assert recipe.check(source.config, rows).model_type == target
     return built.eval()
@@ -51,6 +61,26 @@ def test_the_hidden_states_are_those_of_the_teacher(source: str, target: str, pa
     for ours, theirs in zip(states(student, pad), states(model, pad), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert student.config.id2label == model.config.id2label
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_hidden_words_are_predicted_as_the_teacher_does(source: str, target: str) -> None:
+    """The head for hidden words has other names everywhere, and a bias of its own."""
+    more = {} if source == "distilbert" else {"layer_norm_eps": 1e-12}
+    torch.manual_seed(0)
+    config = stack(source, pad_token_id=1, **more).config
+    model = new_network(config, WORDS).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("bias", "norm.weight", "Norm.weight")):
+                weight.add_(torch.randn_like(weight))
+    student = translation(model, target, problem=WORDS)
+    tokens = torch.tensor([[5, 9, 11, 40, 3, 7], [6, 8, 30, 2, 1, 1]])
+    mask = (tokens != 1).long()
+    mask[0] = 1
+    with torch.no_grad():
+        ours, theirs = (m(tokens, attention_mask=mask).logits for m in (student, model))
+    torch.testing.assert_close(ours[mask.bool()], theirs[mask.bool()], rtol=1e-4, atol=1e-4)
 
 
 def test_some_layers_of_it() -> None:

@@ -25,6 +25,21 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "bert": _BERT, "roberta": _BERT, "xlm-roberta": _BERT, "camembert": _BERT, "electra": _BERT,
     "distilbert": _DISTILBERT,
 }  # fmt: skip
+# A masked language model's head: dense, activation, norm, then the word embeddings and a bias.
+_HEADS: Mapping[str, Sequence[str]] = {
+    "bert": (
+        "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+        "cls.predictions.decoder",
+    ),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+    "electra": (
+        "generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head",
+    ),
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert"),
+        ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"),
+    ),
+}  # fmt: skip
 # Whose positions are counted from the padding id on.
 _OFFSET = ("roberta", "xlm-roberta", "camembert")
 _TARGETS = ("bert", "distilbert", "roberta")
@@ -97,6 +112,8 @@ def translate(
 ) -> dict[str, Tensor]:
     """Return weights under the student's names; a classifier's head is left out, it is another one.
 
+    Heads for spans and for hidden words are the same everywhere.
+
     Where architectures add other numbers to a variance (RoBERTa 1e-5, DistilBERT always 1e-12),
     hidden states differ by about as much. DistilBERT has no embeddings of segments: that of the
     first segment is added to the positions, so that single texts give the same hidden states as
@@ -123,8 +140,19 @@ def translate(
     ours = _embeddings(state, f"{teacher.base_model_prefix}.embeddings")
     usable = _offset(teacher.config, source), _offset(student.config, target)
     found |= {f"{theirs}.{k}": v for k, v in _fitted(ours, wanted, theirs, usable).items()}
-    # The head for spans is the same everywhere: a linear layer on the last hidden states.
-    return found | {k: v for k, v in state.items() if k.startswith("qa_outputs.") and k in wanted}
+    found |= {k: v for k, v in state.items() if k.startswith("qa_outputs.") and k in wanted}
+    return found | _words(state, wanted, source, target)
+
+
+def _words(state: State, wanted: State, source: str, target: str) -> dict[str, Tensor]:
+    """Return the head that predicts hidden words, where both have it."""
+    pairs = zip(_HEADS[source], _HEADS[target], strict=True)
+    names = {f"{old}.{kind}": f"{new}.{kind}" for old, new in pairs for kind in ("weight", "bias")}
+    found = {new: state[old] for old, new in names.items() if old in state and new in wanted}
+    # A second name of the same bias.
+    alone = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias"}.get(target, "")
+    bias = found.get(f"{_HEADS[target][2]}.bias")
+    return found if bias is None or alone not in wanted else {**found, alone: bias}
 
 
 def _offset(config: PretrainedConfig, kind: str) -> int:
