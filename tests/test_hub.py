@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from distill_lab.results import Result
+from distill_lab.tasks.corpus import Corpus
 from tests.conftest import sentences, tiny
 from tests.tasks.squad_files import drawn
 
@@ -152,6 +153,39 @@ def test_squad_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     result = Result.read(tmp_path / "run" / "result.json")
     assert result.rows == {"train": 66, "selection": 6, "evaluation": 18}
+
+
+def test_a_corpus_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
+    """Rows that are lines of one text are the file that they were made of."""
+    repository = tmp_path / "wiki"
+    (repository / "raw").mkdir(parents=True)
+    for split, count in (("train", 400), ("test", 60)):
+        lines = [f" {text} \n" for text in sentences(count, seed=count)["text"]]
+        lines[::7] = [" \n"] * len(lines[::7])
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+        table = pd.DataFrame({"text": lines})
+        table.to_parquet(repository / "raw" / f"{split}-00000-of-00001.parquet")
+    (repository / "README.md").write_text(
+        "---\nconfigs:\n- config_name: raw\n  default: true\n  data_files:\n"
+        "  - split: train\n    path: raw/train-*\n"
+        "  - split: test\n    path: raw/test-*\n---\n"
+    )
+    _prepare(repository, home, "some-org/wiki", "raw")
+    settings = [
+        "task=masked_lm", "task.train=hub:some-org/wiki:raw:train", "task.max_length=32",
+        f"teacher.model={encoder}", "teacher.epochs=1", "teacher.min_over_chance=-1",
+        "student=layers", "student.num_layers=1", "trainer.max_steps=2", "trainer.accelerator=cpu",
+        "baseline=false",
+    ]  # fmt: skip
+    typed = "task.evaluation=hub:some-org/wiki:raw:test"
+    answer = train(tmp_path, home, *settings, typed, "task.lines=true")
+    assert answer.returncode == 0, answer.stderr
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert result.fingerprints["evaluation"] == Corpus((tmp_path / "test.txt",)).fingerprint()
+    answer = train(tmp_path, home, *settings, "task.evaluation=hub:some-org/wiki")
+    assert answer.returncode == 2 and "name one dataset as hub:NAME:" in answer.stderr
+    answer = train(tmp_path, home, *settings, "task.evaluation=hub:some-org/wiki:raw:dev")
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr
 
 
 def _prepare(repository: Path, home: Path, name: str, config: str) -> None:

@@ -76,6 +76,23 @@ def _check_pictures(config: PretrainedConfig, data: Data, key: str, name: str) -
         ) from error
 
 
+def check_learnable(data: Data, settings: str) -> None:
+    """Refuse to fine-tune a teacher on rows of which none has a label.
+
+    Args:
+        data: The rows.
+        settings: Where the teacher's keys stand.
+
+    Raises:
+        ConfigError: If none has.
+    """
+    if len(data.of_teacher().train) == 0:
+        raise ConfigError(
+            f"{settings}.finetune: the training rows have no answers from which the teacher could"
+            f" learn; take {settings}.finetune=false, or give some"
+        )
+
+
 def check_labels(config: PretrainedConfig, task: Task, where: str, finetune: str) -> None:
     """Refuse a fine-tuned teacher that answers another set of labels than the task's.
 

@@ -125,7 +125,7 @@ def test_one_endless_line_is_cut_at_spaces(tmp_path: Path, monkeypatch: pytest.M
 def test_windows_line_ends_and_marks_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
-    assert list(Corpus((path,)).pieces()) == [("one\n", False), ("two\n", True)]
+    assert list(Corpus((path,)).pieces()) == [("one\ntwo\n", True)]
 
 
 BROKEN = {

@@ -33,11 +33,11 @@ from distill_lab.objectives.sequence import Sequence
 from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.store import Store
-from distill_lab.tasks import Data, Instruction
+from distill_lab.tasks import Data, Instruction, Sums
 from distill_lab.tasks.answer_rows import AnswerRows, prompts_of
 from distill_lab.tasks.batching import training_batches
 from distill_lab.tasks.filters import Keep, Written, repeated
-from distill_lab.tasks.instructions import Final, read_instructions
+from distill_lab.tasks.instructions import Final, Instructions, read_instructions
 from distill_lab.tasks.on_policy import written_by_student
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.types import Outputs, Problem
@@ -256,6 +256,7 @@ def test_rows_without_answers_are_left_out_of_training_on_answers(
     made = task(place, train=str(write(tmp_path / "some.jsonl", some)))
     data = made.encode(made.load(), tokenizer, Store(tmp_path / "store"))
     assert len(data.of_baseline().train) == 40 - len(data.selection)
+    assert len(data.of_teacher().train) == 40 - len(data.selection)
     assert data.selection.source.has(["answer"]).all()  # type: ignore[attr-defined]
     assert len(data.train) == 60 - len(data.selection)
 
@@ -535,6 +536,8 @@ def test_prompts_alone_are_enough_without_a_baseline(
     )  # fmt: skip
     with pytest.raises(ConfigError, match="baseline=true: the training rows have no answers"):
         go(*more)
+    with pytest.raises(ConfigError, match=r"teacher\.finetune: the training rows have no answers"):
+        go(*more[:-1], "teacher.finetune=true", "baseline=false")
     result = go(*more, "baseline=false")
     assert set(result.metrics["student"]) == {"exact"}
 
@@ -623,3 +626,52 @@ def test_sequence_is_the_cross_entropy_of_the_answers(
     term = Sequence()(student, nothing, batch)["hard"]
     torch.testing.assert_close(term.part(batch), F.cross_entropy(student.logits, batch.labels))
     assert term.weight == 1.0 and Sequence().scheduled == ()
+
+
+# The embedded task
+
+
+def test_sums_are_worked_out() -> None:
+    made = Sums(digits=2, train_rows=400, evaluation_rows=100, answered=0.3)
+    splits = made.load()
+    train, held_out = splits.train, splits.evaluation["evaluation"]
+    assert isinstance(train, Instructions) and isinstance(held_out, Instructions)
+    prompts = [prompt[0][1] for part in (train, held_out) for prompt in part.prompts]
+    assert len(set(prompts)) == len(prompts)
+    assert 0.15 < train.has(["answer"]).mean() < 0.45 and held_out.has(["answer"]).all()
+    for prompt, answer, key in zip(held_out.prompts, held_out.answers, held_out.keys, strict=True):
+        first, second = (int(number) for number in re.findall(r"\d+", prompt[0][1]))
+        assert key == str(first + second) and answer is not None
+        assert made.final.of(answer) == key
+        steps = re.findall(r"(\d)\+(\d)\+(\d)=(\d+)", answer)
+        assert all(int(a) + int(b) + int(c) == int(total) for a, b, c, total in steps)
+        assert "".join(total[-1] for *_, total in reversed(steps)) == f"{first + second:02d}"[-2:]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"digits": 0}, r"task\.digits=0: from 1 to 9"),
+        ({"digits": 1, "train_rows": 90, "evaluation_rows": 20}, "not more than the 100 sums"),
+        ({"answered": 0.0}, r"task\.answered=0\.0: a share"),
+    ],
+)
+def test_sums_that_cannot_be(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Sums(**settings)
+
+
+def test_a_run_with_sums(tmp_path: Path) -> None:
+    sizes = "teacher.scratch={model_type: gpt2, n_layer: 2, n_embd: 32, n_head: 2}"
+    result = run(
+        compose(
+            "task=sums", "task.train_rows=200", "task.evaluation_rows=20", "teacher=new_gpt2",
+            "teacher.vocab_size=257", sizes, "teacher.epochs=1", "teacher.min_over_chance=-1",
+            "task.keep.correct=false", "task.keep.complete=false", "objective=sequence",
+            "student=layers", "student.num_layers=1", "trainer.max_epochs=1",
+            "trainer.accelerator=cpu", f"store_dir={tmp_path}/store",
+        ),
+        tmp_path / "run",
+    )  # fmt: skip
+    assert result.rows["written"] == 200 - result.rows["selection"]
+    assert set(result.metrics) == {"student", "baseline", "teacher"}

@@ -11,6 +11,7 @@ from distill_lab.tasks.instruction import Instruction
 from distill_lab.tasks.masked_lm import MaskedLM
 from distill_lab.tasks.squad import Squad
 from distill_lab.tasks.stdlib_docs import StdlibDocs
+from distill_lab.tasks.sums import Sums
 from distill_lab.tasks.text import TextTask
 from distill_lab.tasks.text_files import TextFiles
 
@@ -25,6 +26,7 @@ __all__ = [
     "MaskedLM",
     "Squad",
     "StdlibDocs",
+    "Sums",
     "Task",
     "TextFiles",
     "TextTask",

@@ -21,9 +21,10 @@ class CausalLM(LanguageTask):
 
     Args:
         name: Short name, for tables.
-        train: File, folder, or several, of text to train on.
+        train: File, folder, or several, of text to train on; or "hub:NAME:CONFIGURATION:SPLIT".
         evaluation: The same of text that is only reported.
-        text: Column of the text in files of rows (.jsonl, .parquet).
+        text: Column of the text in files of rows (.jsonl, .parquet) and on the hub.
+        lines: Whether the hub's rows are lines of one text, rather than documents.
         stride: Tokens by which the windows of the evaluation are apart, see `cuts.strided`; None
             lets them overlap by one token, so that each token is predicted once.
         metrics: "perplexity", "bits_per_byte", "accuracy", the main one first.
@@ -45,6 +46,7 @@ class CausalLM(LanguageTask):
         train: str | Sequence[str],
         evaluation: str | Sequence[str],
         text: str = "text",
+        lines: bool = False,
         stride: int | None = None,
         metrics: Sequence[str] = ("perplexity", "bits_per_byte", "accuracy"),
         max_length: int = 512,
@@ -52,7 +54,8 @@ class CausalLM(LanguageTask):
         selection_max: int = 500,
     ) -> None:
         super().__init__(
-            name=name, train=train, evaluation=evaluation, text=text, metrics=metrics,
+            name=name, train=train, evaluation=evaluation, text=text, lines=lines,
+            metrics=metrics,
             known=("perplexity", "bits_per_byte", "accuracy"), max_length=max_length,
             selection=selection, selection_max=selection_max,
         )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -19,8 +20,42 @@ _PLAIN = (".txt", ".text", ".md", ".raw", ".tokens")
 _TABLES = (".jsonl", ".json", ".parquet")
 
 
+class Text(Part):
+    """Text of any length, read in pieces."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where it comes from, for errors."""
+
+    @property
+    @abstractmethod
+    def state(self) -> object:
+        """What changes when the text does, and is found without reading it."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[tuple[str, bool]]:
+        """Yield the text in pieces of about a MiB, and whether a document ends with each.
+
+        Raises:
+            DataError: If it is not text, or there is none at all.
+        """
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text in pieces."""
+        return (piece for piece, _ in self.pieces())
+
+    def sample(self, count: int = 32) -> list[tuple[str, ...]]:
+        """Return the beginnings of some pieces."""
+        return [(piece[:2000],) for piece in islice(self.texts(), count)]
+
+    def fingerprint(self) -> str:
+        """Return 16 digits that change with any character."""
+        return _fingerprint(self, self.state)
+
+
 @dataclass(frozen=True)
-class Corpus(Part):
+class Corpus(Text):
     """Files of plain text, each a document, or of rows, each a document.
 
     Attributes:
@@ -50,18 +85,15 @@ class Corpus(Part):
         if empty:
             raise DataError(f"{self.files[0]}: the file has no text")
 
-    def texts(self) -> Iterator[str]:
-        """Yield the text in pieces."""
-        return (piece for piece, _ in self.pieces())
+    @property
+    def where(self) -> str:
+        """The first file."""
+        return str(self.files[0])
 
-    def sample(self, count: int = 32) -> list[tuple[str, ...]]:
-        """Return the beginnings of some pieces."""
-        return [(piece[:2000],) for piece in islice(self.texts(), count)]
-
-    def fingerprint(self) -> str:
-        """Return 16 digits that change with any character."""
-        stats = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.files)
-        return _fingerprint(self, stats)
+    @property
+    def state(self) -> object:
+        """Names, sizes and times of the files."""
+        return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.files)
 
     def about(self) -> str:
         """Return how much there is, for people."""
@@ -71,7 +103,7 @@ class Corpus(Part):
 
 
 @lru_cache
-def _fingerprint(corpus: Corpus, stats: object) -> str:
+def _fingerprint(corpus: Text, state_: object) -> str:
     state = hashlib.sha256()
     for piece, ends in corpus.pieces():
         state.update(piece.encode("utf-8", "surrogatepass") + (b"\0" if ends else b""))
@@ -105,19 +137,32 @@ def find_files(places: Sequence[str], key: str) -> tuple[Path, ...]:
 
 
 def _of_text(path: Path) -> Iterator[tuple[str, bool]]:
-    rest = ""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            while block := file.read(_BLOCK):
-                if "\0" in block:
-                    raise DataError(f"{path}: not a text file (it has bytes of value 0)")
-                rest += block
-                at = _place_to_cut(rest)
-                if at:
-                    yield rest[:at], False
-                    rest = rest[at:]
+            yield from in_pieces(iter(lambda: file.read(_BLOCK), ""), str(path))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; convert it, for example with iconv") from error
+
+
+def in_pieces(blocks: Iterable[str], where: str) -> Iterator[tuple[str, bool]]:
+    """Cut one document where no tokeniser can notice; yield pieces and which is the last.
+
+    Args:
+        blocks: Its text, one part after another.
+        where: Where it comes from, for errors.
+
+    Raises:
+        DataError: If it is not text.
+    """
+    rest = ""
+    for block in blocks:
+        if "\0" in block:
+            raise DataError(f"{where}: not a text file (it has bytes of value 0)")
+        rest += block
+        at = _place_to_cut(rest) if len(rest) >= _BLOCK else 0
+        if at:
+            yield rest[:at], False
+            rest = rest[at:]
     if rest:
         yield rest, True
 

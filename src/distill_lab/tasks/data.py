@@ -52,8 +52,9 @@ class Data:
         return replace(self, train=self.train.beside(for_teacher.train), for_teacher=for_teacher)
 
     def of_teacher(self) -> Data:
-        """Return the rows that a teacher is trained on."""
-        return self if self.teacher_train is None else replace(self, train=self.teacher_train)
+        """Return the rows that a teacher is trained on: of its own, those with labels."""
+        rows = (self.train if self.teacher_train is None else self.teacher_train).labelled()
+        return self if rows is self.train else replace(self, train=rows)
 
     def of_baseline(self) -> Data:
         """Return the rows that a student without a teacher is trained on: those with labels."""

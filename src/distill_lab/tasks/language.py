@@ -18,8 +18,9 @@ from distill_lab.errors import DataError, ModelError
 from distill_lab.store import Store, digest
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.blocks import BlockRows
-from distill_lab.tasks.corpus import Corpus, find_files
+from distill_lab.tasks.corpus import Text
 from distill_lab.tasks.data import Data
+from distill_lab.tasks.hub_corpus import find_text
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.rows import Ids, Part, Splits, drawn_part
 from distill_lab.tasks.token_file import TokenFile, stored_tokens
@@ -34,7 +35,7 @@ _SAMPLE = 10**6  # tokens from which frequencies are taken for the constant answ
 class HeldBack(Part):
     """The blocks of a corpus that are held back; which, is known once it is tokens."""
 
-    def __init__(self, corpus: Corpus, share: float, at_most: int) -> None:
+    def __init__(self, corpus: Text, share: float, at_most: int) -> None:
         self.corpus = corpus
         self.share = share
         self.at_most = at_most
@@ -53,9 +54,10 @@ class LanguageTask(Task):
 
     Args:
         name: Short name, for tables.
-        train: File, folder, or several, of text to train on.
+        train: File, folder, or several, of text to train on; or "hub:NAME:CONFIGURATION:SPLIT".
         evaluation: The same of text that is only reported.
-        text: Column of the text in files of rows (.jsonl, .parquet).
+        text: Column of the text in files of rows (.jsonl, .parquet) and on the hub.
+        lines: Whether the hub's rows are lines of one text, rather than documents.
         metrics: Names of the metrics, the main one first.
         known: Names that can be chosen.
         max_length: Tokens of a block.
@@ -75,6 +77,7 @@ class LanguageTask(Task):
         train: str | Sequence[str],
         evaluation: str | Sequence[str],
         text: str,
+        lines: bool,
         metrics: Sequence[str],
         known: Sequence[str],
         max_length: int,
@@ -89,21 +92,23 @@ class LanguageTask(Task):
         self.train = [train] if isinstance(train, str) else list(train)
         self.evaluation = [evaluation] if isinstance(evaluation, str) else list(evaluation)
         self.text = text
+        self.lines = lines
 
-    def read(self) -> tuple[Corpus, Mapping[str, Part]]:
-        """Find the files.
+    def read(self) -> tuple[Text, Mapping[str, Part]]:
+        """Find the files, or the hub's.
 
         Raises:
             DataError: If one is not there, or is empty.
         """
-        train = Corpus(find_files(self.train, "task.train"), self.text)
-        return train, {
-            "evaluation": Corpus(find_files(self.evaluation, "task.evaluation"), self.text)
-        }
+        train, evaluation = (
+            find_text(getattr(self, part), f"task.{part}", self.text, self.lines)
+            for part in ("train", "evaluation")
+        )
+        return train, {"evaluation": evaluation}
 
     def carve(self, train: Part) -> tuple[Part, Part]:
         """Return the corpus, and the share of its blocks that will be held back."""
-        assert isinstance(train, Corpus)
+        assert isinstance(train, Text)
         return train, HeldBack(train, self.selection, self.selection_max)
 
     def encode(
@@ -123,7 +128,7 @@ class LanguageTask(Task):
         own = tokenizer_fingerprint(tokenizer)
 
         def file(corpus: Part) -> TokenFile:
-            assert isinstance(corpus, Corpus)
+            assert isinstance(corpus, Text)
             separator = self.separator(tokenizer)
             return stored_tokens(corpus, tokenizer, own, separator, self.name, store)
 

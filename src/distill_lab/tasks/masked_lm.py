@@ -24,9 +24,10 @@ class MaskedLM(LanguageTask):
 
     Args:
         name: Short name, for tables.
-        train: File, folder, or several, of text to train on.
+        train: File, folder, or several, of text to train on; or "hub:NAME:CONFIGURATION:SPLIT".
         evaluation: The same of text that is only reported.
-        text: Column of the text in files of rows (.jsonl, .parquet).
+        text: Column of the text in files of rows (.jsonl, .parquet) and on the hub.
+        lines: Whether the hub's rows are lines of one text, rather than documents.
         mask_share: Share of the tokens that is asked for.
         smoothing: Words are hidden in proportion to their frequency to the power of minus this;
             0.7 in DistilBERT's code (`scripts/token_counts.py`), 0 for alike.
@@ -50,6 +51,7 @@ class MaskedLM(LanguageTask):
         train: str | Sequence[str],
         evaluation: str | Sequence[str],
         text: str = "text",
+        lines: bool = False,
         mask_share: float = 0.15,
         smoothing: float = 0.0,
         draws: int | None = None,
@@ -59,7 +61,8 @@ class MaskedLM(LanguageTask):
         selection_max: int = 500,
     ) -> None:
         super().__init__(
-            name=name, train=train, evaluation=evaluation, text=text, metrics=metrics,
+            name=name, train=train, evaluation=evaluation, text=text, lines=lines,
+            metrics=metrics,
             known=("perplexity", "accuracy"), max_length=max_length, selection=selection,
             selection_max=selection_max,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill_lab.errors import DataError
 from distill_lab.store import Store
-from distill_lab.tasks.corpus import Corpus
+from distill_lab.tasks.corpus import Text
 
 _FORMAT = 1  # raised when what the store holds of corpora changes
 _TOKENS, _ABOUT = "tokens.npy", "about.json"
@@ -36,7 +36,7 @@ class TokenFile:
 
 
 def stored_tokens(
-    corpus: Corpus,
+    corpus: Text,
     tokenizer: PreTrainedTokenizerBase,
     fingerprint: str,
     separator: int | None,
@@ -71,7 +71,7 @@ def stored_tokens(
 
 
 def _write(
-    path: Path, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, separator: int | None
+    path: Path, corpus: Text, tokenizer: PreTrainedTokenizerBase, separator: int | None
 ) -> int:
     """Write the tokens as they come; return the bytes of the text."""
     kind = np.dtype("<u2") if len(tokenizer) <= 2**16 else np.dtype("<i4")
@@ -87,7 +87,7 @@ def _write(
         file.seek(0)
         _header(file, kind, count)  # numpy leaves room for the digits of a longer array
     if count == 0:
-        raise DataError(f"{corpus.files[0]}: the tokeniser finds no token in it")
+        raise DataError(f"{corpus.where}: the tokeniser finds no token in it")
     return size
 
 

@@ -21,7 +21,7 @@ from distill_lab.budget import Budget
 from distill_lab.errors import ConfigError
 from distill_lab.heads import has_head
 from distill_lab.lab import Lab
-from distill_lab.model_guards import check_fits, check_labels
+from distill_lab.model_guards import check_fits, check_labels, check_learnable
 from distill_lab.models import (
     agree_on_padding,
     load_config,
@@ -135,6 +135,8 @@ class FineTuned(Teacher):
             UsageError: If the model cannot be found, does not fit the data, or answers another set
                 of labels.
         """
+        if not self.is_finetuned(task):
+            check_learnable(data, self.settings)
         if self.model is None:
             with torch.device("meta"):
                 config = self._new(task, data).config
@@ -198,10 +200,6 @@ class FineTuned(Teacher):
     def _budget(self, lab: Lab) -> Budget:
         return lab.budget.for_teacher(self.epochs, self.max_steps, self.seed)
 
-    @property
-    def _optim(self) -> AdamW:
-        return AdamW(lr=self.lr, batch_size=self.batch_size)
-
     def _ingredients(self, task: Task, data: Data, lab: Lab) -> dict[str, Any]:
         start = self.scratch if self.model is None else weights_fingerprint(self.model, self.key)
         return {
@@ -210,7 +208,7 @@ class FineTuned(Teacher):
             "data": data.taught(),
             **data.cut(),
             "problem": {**asdict(task.problem), "metric": task.metrics[0], **task.scoring()},
-            "optim": asdict(self._optim),
+            "optim": asdict(AdamW(lr=self.lr, batch_size=self.batch_size)),
             **self._budget(lab).ingredients(),
         }
 
@@ -219,7 +217,7 @@ class FineTuned(Teacher):
             log.info("teacher: fine-tuning %s on %s", self.name, task.name)
             model = self._start(task, data)
             loggers = [CSVLogger(str(folder), name="", version="")]
-            module = FineTuning(model, task, self._optim)
+            module = FineTuning(model, task, AdamW(lr=self.lr, batch_size=self.batch_size))
             cost = fit(module, data.of_teacher(), self._budget(lab), folder, "teacher", loggers)
             if ranks.rank() > 0:
                 return
