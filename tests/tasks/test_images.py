@@ -285,11 +285,13 @@ def test_cache_on_equals_cache_off(images: Callable[..., Result], tmp_path: Path
 
 
 def test_moved_pictures_have_no_kept_signals(
-    images: Callable[..., Result], caplog: pytest.LogCaptureFixture
+    images: Callable[..., Result], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with caplog.at_level("INFO"):
         images("task.jitter_student=true", "trainer.max_epochs=1", "baseline=false")
     assert "runs for every batch; pictures are moved by other pixels in each epoch" in caplog.text
+    images("trainer.max_epochs=1", "baseline=false", out="still")  # of the teacher nothing changes
+    assert len(list((tmp_path / "store" / "teachers").glob("*/entry.json"))) == 1
 
 
 def test_a_class_that_is_left_out_is_answered_once_its_bias_is_raised(

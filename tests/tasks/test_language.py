@@ -436,6 +436,17 @@ def test_a_language_model_is_taken_as_it_is(lm: Callable[..., Result], tmp_path:
     assert len(list((tmp_path / "store" / "teachers").glob("*/config.json"))) == 1
 
 
+def test_another_stride_scores_anew_and_trains_nothing_anew(
+    lm: Callable[..., Result], tmp_path: Path
+) -> None:
+    first = lm("causal_lm", "task.stride=16")
+    second = lm("causal_lm", "task.stride=31", out="second")
+    for kind, count in (("teachers", 1), ("signals", 1), ("answers", 2), ("baselines", 2)):
+        assert len(list((tmp_path / "store" / kind).glob("*/entry.json"))) == count, kind
+    assert first.fingerprints["teacher"] == second.fingerprints["teacher"]
+    assert first.metrics["teacher"]["perplexity"] != second.metrics["teacher"]["perplexity"]
+
+
 def test_a_new_teacher_reads_capitals(lm: Callable[..., Result], tmp_path: Path) -> None:
     result = lm(
         "causal_lm", "teacher=new_gpt2", "teacher.vocab_size=300", "teacher.epochs=1",

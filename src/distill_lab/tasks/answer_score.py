@@ -13,8 +13,8 @@ from torch import Tensor
 
 from distill_lab.tasks.answer_rows import AnswerRows
 from distill_lab.tasks.instructions import Final
-from distill_lab.tasks.language import perplexity
 from distill_lab.tasks.rows import Ids
+from distill_lab.tasks.token_scores import perplexity
 
 _FORCED = 3  # columns of the given answer: sum of cross-entropies, hits, tokens
 Table = dict[str, npt.NDArray[np.generic] | list[Any]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, DataError
+from distill_lab.store import digest
 from distill_lab.tasks.blocks import BlockRows, CausalRows
 from distill_lab.tasks.cuts import packed, strided
 from distill_lab.tasks.language import LanguageTask
@@ -71,9 +71,9 @@ class CausalLM(LanguageTask):
             )
         self.stride = stride or max_length - 1
 
-    def cutting(self) -> Mapping[str, Any]:
-        """Return what besides tokeniser and length decides the windows of the evaluation."""
-        return {"stride": self.stride}
+    def evaluated(self, fingerprint: str) -> str:
+        """Return a fingerprint of the evaluation's windows."""
+        return digest([fingerprint, self.stride])
 
     def separator(self, tokenizer: PreTrainedTokenizerBase) -> int | None:
         """Return the end-of-text token, which documents of a file of rows end with."""

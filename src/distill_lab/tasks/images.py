@@ -176,16 +176,19 @@ class Images(ClassTask):
 
         own = self.jitter if self.jitter_student else 0
         taught = splits.teacher_train
-        reads = digest([self.size, self.channels, self.mean, self.std])
+        prints = {**splits.fingerprints}
+        prints["tokenizer"] = digest([self.size, self.channels, self.mean, self.std])
+        for name, pixels in (("train", own), ("teacher", self.jitter)):
+            if pixels and name in prints:
+                prints[name] = digest([prints[name], pixels])
         return Data(
             rows(splits.train, own),
             rows(splits.selection),
             {name: rows(part) for name, part in splits.evaluation.items()},
             None,
-            {**splits.fingerprints, "tokenizer": reads},
+            prints,
             0,
             self.problem,
-            {"jitter": self.jitter, "jitter_student": self.jitter_student},
             sizes={"image_size": self.size, "num_channels": self.channels},
             teacher_train=None if taught is None else rows(taught, self.jitter),
         )

@@ -29,10 +29,10 @@ from distill_lab.tasks.base import Task
 from distill_lab.tasks.data import Data
 from distill_lab.tasks.filters import Keep
 from distill_lab.tasks.instructions import Final, Instructions, read_instructions
-from distill_lab.tasks.language import token_scores
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.on_policy import written_by_student
 from distill_lab.tasks.rows import Ids, Part, Splits, drawn_part
+from distill_lab.tasks.token_scores import token_scores
 from distill_lab.types import Batch, Problem
 
 _METRICS = ("exact", "perplexity", "accuracy")

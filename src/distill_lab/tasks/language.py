@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -24,11 +22,10 @@ from distill_lab.tasks.hub_corpus import find_text
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.rows import Ids, Part, Splits, drawn_part
 from distill_lab.tasks.token_file import TokenFile, stored_tokens
+from distill_lab.tasks.token_scores import WORST, perplexity, token_scores
 from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.types import Batch, Kind, Problem
 
-_CHUNK = 2**24  # logits whose cross-entropy is taken at once
-_WORST = 700.0  # nats a token: the exponential of more is no float
 _SAMPLE = 10**6  # tokens from which frequencies are taken for the constant answer
 
 
@@ -149,12 +146,25 @@ class LanguageTask(Task):
                 for name, corpus in splits.evaluation.items()
             },
             tokenizer,
-            # The blocks that are trained on are what the selection split leaves of the corpus.
-            {**splits.fingerprints, "train": splits.selection.fingerprint(), "tokenizer": own},
+            {
+                **splits.fingerprints,
+                # The blocks that are trained on are what the selection split leaves of the corpus.
+                "train": splits.selection.fingerprint(),
+                "tokenizer": own,
+                **{n: self.evaluated(part.fingerprint()) for n, part in splits.evaluation.items()},
+            },
             self.max_length,
             self.problem,
             self.cutting(),
         )
+
+    def evaluated(self, fingerprint: str) -> str:
+        """Return a fingerprint of what is asked of a text that is only reported.
+
+        Args:
+            fingerprint: The text's.
+        """
+        return fingerprint
 
     def separator(self, tokenizer: PreTrainedTokenizerBase) -> int | None:
         """Return the token that ends each document."""
@@ -188,7 +198,7 @@ class LanguageTask(Task):
         loss, hits, count = answers.sum(dim=0).tolist()
         found = {"perplexity": perplexity(loss, count), "accuracy": hits / count}
         if not math.isfinite(loss):
-            loss = _WORST * count
+            loss = WORST * count
         if rows.bytes and at is None:
             found["bits_per_byte"] = loss / math.log(2) / rows.bytes
         return {name: found[name] for name in self.metrics if name in found}
@@ -215,33 +225,3 @@ class LanguageTask(Task):
             loss, hits, count = kept.numpy().T
             found |= {name: loss / count, f"{name}_accuracy": hits / count}
         return found
-
-
-def token_scores(logits: Tensor, batch: Batch) -> Tensor:
-    """Return of each row the sum of the cross-entropies, the hits, and the tokens asked.
-
-    In nats; float64 `[rows, 3]`.
-
-    Args:
-        logits: Of the tokens that are asked, `[tokens, words]`.
-        batch: Tells which row each belongs to.
-    """
-    assert batch.asked is not None
-    step = max(1, _CHUNK // logits.shape[-1])
-    pairs = list(zip(logits.split(step), batch.labels.split(step), strict=True))
-    losses = torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
-    hits = torch.cat([x.argmax(dim=-1) == y for x, y in pairs])
-    both = [side.cpu().double() for side in (losses, hits)]  # not every device has float64
-    each = torch.stack([*both, torch.ones_like(both[0])], dim=1)
-    owners = torch.arange(len(batch)).repeat_interleave(batch.asked.sum(dim=1).cpu())
-    return each.new_zeros(len(batch), 3).index_add_(0, owners, each)
-
-
-def perplexity(loss: float, count: float) -> float:
-    """Return the exponential of the mean cross-entropy; finite for a network that has diverged.
-
-    Args:
-        loss: Sum over the tokens, in nats.
-        count: Tokens.
-    """
-    return math.exp(min(loss / count, _WORST) if math.isfinite(loss) else _WORST)
