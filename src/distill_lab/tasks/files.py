@@ -13,11 +13,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from distill_lab.errors import DataError, did_you_mean
+from distill_lab.errors import ConfigError, DataError, did_you_mean
 from distill_lab.tasks.rows import Ids, Rows, parse_labels
 from distill_lab.types import Problem
 
 log = logging.getLogger(__name__)
+
+
+def data_folder(name: str | None) -> Path | None:
+    """Return the folder of `task.data_dir`; None for the hub.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    if name is not None and not Path(name).is_dir():
+        raise ConfigError(f"task.data_dir={name}: there is no such folder")
+    return None if name is None else Path(name)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from distill_lab.errors import ConfigError
 from distill_lab.tasks.augment import Augment
-from distill_lab.tasks.files import Columns, read_glue_tsv, to_rows
+from distill_lab.tasks.files import Columns, data_folder, read_glue_tsv, to_rows
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Part, Rows
@@ -73,11 +72,9 @@ class Glue(TextTask):
         self.hub_columns = Columns(label="label", **hub_columns)
         self.header = header
         self.evaluation_sets = dict(evaluation_sets or {"evaluation": "dev"})
-        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.data_dir = data_folder(data_dir)
         self.hub = hub
         self.skip_incomplete = skip_incomplete
-        if self.data_dir is not None and not self.data_dir.is_dir():
-            raise ConfigError(f"task.data_dir={data_dir}: there is no such folder")
 
     def read(self) -> tuple[Rows, Mapping[str, Part]]:
         """Read train and the evaluation sets.

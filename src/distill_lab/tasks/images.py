@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from distill_lab.errors import ConfigError, DataError, did_you_mean
 from distill_lab.store import Store, digest
 from distill_lab.tasks.classes import ClassTask
 from distill_lab.tasks.data import Data
+from distill_lab.tasks.files import data_folder
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import METRICS, fit_problem
 from distill_lab.tasks.model_rows import ModelRows
@@ -103,9 +103,7 @@ class Images(ClassTask):
             raise ConfigError(f"task.left_out={list(left_out)}: at least two classes have to stay")
         if data_dir is None and hub is None:
             raise ConfigError("task.data_dir: name the folder of the pictures, or a dataset (hub)")
-        if data_dir is not None and not Path(data_dir).is_dir():
-            raise ConfigError(f"task.data_dir={data_dir}: there is no such folder")
-        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.data_dir = data_folder(data_dir)
         self.files = dict(files)
         self.hub = hub
         self.hub_columns = list(hub_columns)

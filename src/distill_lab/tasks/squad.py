@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.spans import best_ends
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.best_spans import best_spans, best_threshold
+from distill_lab.tasks.files import data_folder
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.questions import Questions, carve_groups, read_hub, read_squad, to_questions
@@ -96,7 +96,7 @@ class Squad(Task):
         if set(files) != {"train", "evaluation"}:
             raise ConfigError(f"task.files={dict(files)}: name two files, train and evaluation")
         self.files = dict(files)
-        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.data_dir = data_folder(data_dir)
         self.hub = hub
         self.no_answers = no_answers
         self.stride = stride
@@ -104,8 +104,6 @@ class Squad(Task):
         self.max_answer = max_answer
         self.n_best = n_best
         self.no_answer_threshold = no_answer_threshold
-        if self.data_dir is not None and not self.data_dir.is_dir():
-            raise ConfigError(f"task.data_dir={data_dir}: there is no such folder")
 
     def read(self) -> tuple[Questions, Mapping[str, Part]]:
         """Read the questions.
