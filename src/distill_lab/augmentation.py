@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, ModelError
+from distill_lab.forward import forward
+from distill_lab.heads import has_head, model_class
 from distill_lab.lab import Lab
 from distill_lab.models import load_config, load_model, load_tokenizer, weights_fingerprint
 from distill_lab.tasks import Data, Task, TextTask
@@ -25,13 +27,14 @@ from distill_lab.tasks.rows import Rows, Splits, joined, unlabelled
 from distill_lab.tasks.tokens import padding, tokenizer_fingerprint
 from distill_lab.tasks.vocabulary import whole_words
 from distill_lab.teachers import Source
-from distill_lab.types import Problem
+from distill_lab.types import Batch, Problem
 
 log = logging.getLogger(__name__)
 _FORMAT = 1  # raised when what the store holds of copies changes
 _FILE = "copies.jsonl"
 _TOGETHER = 64  # copies that a masked language model reads at once
 _KEY = "task.augment.model"
+_WORDS = Problem("masked_lm", ())
 Text = tuple[str, str | None]
 
 
@@ -50,6 +53,11 @@ def check_augment(task: Task, splits: Splits, data: Data) -> None:
         return
     assert isinstance(splits.train, Rows)
     task.augment.rows(splits.train.pair is not None)
+    if task.augment.copies and data.tokenizer is not None and not data.tokenizer.is_fast:
+        raise ModelError(
+            f"teacher.model: {type(data.tokenizer).__name__} is a slow tokeniser, which does not"
+            " tell where words stand; take task.augment.copies=0 or a model with a fast one"
+        )
     if not task.augment.copies or task.augment.by != "masked_lm":
         return
     model = task.augment.model
@@ -58,7 +66,13 @@ def check_augment(task: Task, splits: Splits, data: Data) -> None:
             f"{_KEY}: no masked language model is named; give one with the teacher's tokeniser, as"
             " bert-base-uncased for its own, or take task.augment.by=embeddings"
         )
-    load_config(model, _KEY)
+    config = load_config(model, _KEY)
+    if model_class(config, _WORDS) is None or not has_head(config, _WORDS):
+        raise ConfigError(
+            f"{_KEY}={model}: no masked language model (its config.json names"
+            f" {', '.join(config.architectures or ['no architecture'])}); take another, or"
+            " task.augment.by=embeddings"
+        )
     own = tokenizer_fingerprint(load_tokenizer(model, _KEY))
     if own != data.fingerprints["tokenizer"]:
         raise ConfigError(
@@ -96,6 +110,12 @@ def _longer(splits: Splits, task: TextTask, data: Data, teacher: Source, lab: La
         "task: %s further rows without labels, %s of them copies with other words",
         f"{len(more) + len(copied):,}", f"{len(copied):,}",
     )  # fmt: skip
+    if len(copied) < task.augment.copies * len(rows) / 2:
+        log.warning(
+            "task.augment.copies=%d: %s of %s rows were copied; the others have no word that is one"
+            " token of letters", task.augment.copies,
+            f"{len(copied):,}", f"{task.augment.copies * len(rows):,}",
+        )  # fmt: skip
     every = [*more, *copied]
     if not every:
         return splits
@@ -175,12 +195,19 @@ def _likeliest(how: Augment, tokenizer: PreTrainedTokenizerBase, lab: Lab) -> Pr
             inputs["attention_mask"][row, : len(copy.ids)] = 1
             if copy.kinds is not None:
                 inputs["token_type_ids"][row, : len(copy.ids)] = copy.kinds
+        asked = np.zeros((len(copies), longest), dtype=bool)
+        for row, copy in enumerate(copies):
+            asked[row, copy.places] = True
+        given = {name: torch.from_numpy(side) for name, side in inputs.items()}
+        places = torch.from_numpy(asked)
+        nothing = torch.zeros(int(asked.sum()), dtype=torch.int64)
+        batch = Batch(torch.arange(len(copies)), given, nothing, places, form="tokens")
         with torch.inference_mode():
-            given = {name: torch.from_numpy(side).to(lab.device) for name, side in inputs.items()}
-            logits = model(**given).logits
+            logits = forward(model, batch.to(lab.device)).logits
+        each = logits.split([len(copy.places) for copy in copies])
         return [
-            _best(logits[row, torch.from_numpy(copy.places)], copy, allowed, how.candidates)
-            for row, copy in enumerate(copies)
+            _best(scores, copy, allowed, how.candidates)
+            for scores, copy in zip(each, copies, strict=True)
         ]
 
     return propose

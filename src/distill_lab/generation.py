@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,10 @@ class Sampling:
             )
         if faults:
             raise ConfigError(faults)
+
+    def ingredients(self) -> dict[str, float | int]:
+        """Return what decides the answers, for keys: without a draw, next to nothing."""
+        return asdict(self) if self.temperature else {"temperature": 0.0}
 
     def draws(self, row: int, sample: int, count: int) -> npt.NDArray[np.float64]:
         """Return the numbers between 0 and 1 that choose a row's words."""

@@ -130,7 +130,7 @@ def load_model(
 
 
 def weights_fingerprint(name: str, key: str) -> str:
-    """Return 16 digits that change with a checkpoint's configuration or weights.
+    """Return 16 digits that change with a checkpoint's configurations or weights.
 
     Args:
         name: Folder or hub name.
@@ -143,7 +143,8 @@ def weights_fingerprint(name: str, key: str) -> str:
     if folder is None:
         _fill_cache(name, key)
         folder = Path(str(cached_file(name, "config.json"))).parent
-    files = (folder / "config.json", *weight_files(folder, key))
+    told = (folder / name for name in ("config.json", "generation_config.json"))
+    files = (*(file for file in told if file.is_file()), *weight_files(folder, key))
     found = ((path, path.stat()) for path in files)
     parts = [_digest(path, at.st_size, at.st_mtime_ns) for path, at in found]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]

@@ -106,7 +106,7 @@ def _compare(
         result = _result(config, provenance, parts.task, learned, parts.teacher.name, models)
         if first:
             save_student(out_dir / "student", student, data.tokenizer, result, data.problem)
-            write_predictions(out_dir / "predictions.parquet", parts.task, data, models)
+            write_predictions(out_dir / "predictions.parquet", parts.task, plan.data, models)
             report(loggers, result)
             result.write(out_dir)
     return result

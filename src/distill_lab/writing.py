@@ -22,7 +22,7 @@ from distill_lab.lab import Lab
 from distill_lab.store import digest
 from distill_lab.tasks import Data, Instruction, Task
 from distill_lab.tasks.answer_rows import AnswerRows
-from distill_lab.tasks.filters import Written
+from distill_lab.tasks.instructions import Written
 from distill_lab.teachers import Source
 
 log = logging.getLogger(__name__)
@@ -44,14 +44,21 @@ def with_answers(task: Task, data: Data, teacher: Source, lab: Lab) -> Data:
     Raises:
         DataError: If no answer is good enough to be learned.
     """
-    if not isinstance(task, Instruction) or not task.writes:
+    if not isinstance(task, Instruction):
         return data
+    if data.for_teacher is not None and "answer" in task.scored_by:
+        log.warning(
+            "perplexity and accuracy are of each model's own tokens, and the two tokenisers differ:"
+            " of these, teacher and student cannot be compared"
+        )
+    if not task.writes:
+        return _with_given(task, data)
     read, rows = (data.for_teacher or data).train, data.train
     assert isinstance(read, AnswerRows) and isinstance(rows, AnswerRows)
     answers = stored_answers(task, read, teacher, lab, data.for_teacher or data)
     place = {int(row): at for at, row in enumerate(rows.ids)}
     where = [place[answer.row] for answer in answers]
-    keys = [rows.source.keys[at] for at in where]
+    keys = [rows.source.keys[at] if task.checks else None for at in where]
     chosen, reasons = task.keep.choose(answers, keys, task.final)
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     log.info(
@@ -64,7 +71,7 @@ def with_answers(task: Task, data: Data, teacher: Source, lab: Lab) -> Data:
             f" is left ({left_out}); look at them in the store's folder generations, and change"
             " task.keep, task.template, task.max_new_tokens or the teacher"
         )
-    learned = rows.source.written([where[at] for at in chosen], [answers[at].text for at in chosen])
+    learned = rows.source.written([where[at] for at in chosen], [answers[at] for at in chosen])
     assert data.tokenizer is not None
     told = {"written": len(answers)}
     told |= {f"left out: {reason}": count for reason, count in reasons.items()}
@@ -72,6 +79,20 @@ def with_answers(task: Task, data: Data, teacher: Source, lab: Lab) -> Data:
     prints |= {"train": learned.fingerprint()}
     train = task.tokens(learned, data.tokenizer)
     return replace(data, train=train, fingerprints=prints, told=told, for_teacher=None)
+
+
+def _with_given(task: Instruction, data: Data) -> Data:
+    """Return the rows whose answers the file gives; where the student answers in each step, all."""
+    known = data.train.labelled()
+    if known is data.train or task.on_policy == 1:
+        return data
+    count = len(data.train) - len(known)
+    log.info("task: %s training rows have no answer and are not learned", f"{count:,}")
+    other = data.for_teacher
+    both = known if other is None else known.beside(other.train.labelled())
+    prints = {**data.fingerprints, "teacher": data.taught()["train"]}
+    prints["train"] = digest([prints["train"], "answered"])
+    return replace(data, train=both, fingerprints=prints)
 
 
 def stored_answers(
@@ -95,7 +116,7 @@ def stored_answers(
         "teacher": teacher.trained().fingerprint,
         "prompts": digest([[int(i), rows.prompt_of(at).tolist()] for at, i in enumerate(rows.ids)]),
         "tokenizer": data.fingerprints["tokenizer"],
-        "sampling": asdict(task.sampling),
+        "sampling": task.sampling.ingredients(),
         "max_new_tokens": task.max_new_tokens,
     }
     path = lab.store.path("generations", ingredients)
@@ -126,7 +147,7 @@ def _parts(
     """Return what is asked together and not yet known, short prompts first.
 
     What stands beside a row, which moves the last bits of its probabilities, is the same after an
-    interruption as without one.
+    interruption as without one, but for the part in which it fell: no answer is written twice.
     """
     order = sorted(asked, key=lambda each: (int(rows.begins[each[0]]), each))
     parts = [order[at : at + task.write_batch] for at in range(0, len(order), task.write_batch)]

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Many
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers import processors
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -34,11 +36,20 @@ from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.store import Store
 from distill_lab.tasks import Data, Instruction, Sums
-from distill_lab.tasks.answer_rows import AnswerRows, prompts_of
+from distill_lab.tasks.answer_rows import (
+    PLAIN,
+    AnswerRows,
+    encode_answers,
+    own_template,
+    pinned,
+    prompts_of,
+    rendered,
+)
 from distill_lab.tasks.batching import training_batches
-from distill_lab.tasks.filters import Keep, Written, repeated
-from distill_lab.tasks.instructions import Final, Instructions, read_instructions
+from distill_lab.tasks.filters import Keep, repeated
+from distill_lab.tasks.instructions import Final, Instructions, Written, read_instructions
 from distill_lab.tasks.on_policy import written_by_student
+from distill_lab.tasks.tokens import tokenizer_fingerprint
 from distill_lab.tasks.vocabulary import train_tokenizer
 from distill_lab.types import Outputs, Problem
 from tests.conftest import FILLER, besides
@@ -68,8 +79,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tokenizer() -> PreTrainedTokenizerBase:
+    return new_tokenizer()
+
+
+def new_tokenizer() -> PreTrainedTokenizerBase:
     class Texts:
         def texts(self) -> list[str]:
             return FILLER
@@ -94,9 +109,9 @@ def decoder(tokenizer: PreTrainedTokenizerBase, kind: str = "gpt2", seed: int = 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny language model with random weights, that is taken as it is."""
-    made = tmp_path_factory.mktemp("decoder")
+    made, tokenizer = tmp_path_factory.mktemp("decoder"), new_tokenizer()
     decoder(tokenizer).save_pretrained(made)
     tokenizer.save_pretrained(made)
     return made
@@ -264,11 +279,11 @@ def test_rows_without_answers_are_left_out_of_training_on_answers(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"template": "{{ messages[0]['text'] }}"}, "the template makes no text of 144 prompts"),
         ({"max_length": 12}, "task.max_length=12 less task.max_new_tokens=6 leaves 6"),
         ({"max_new_tokens": 48}, "leaves no room for a prompt"),
         ({"final": "("}, r"task\.final=\(: not a regular expression"),
         ({"write_batch": 0}, r"task\.write_batch=0"),
-        ({"answers": "mine"}, r"task\.answers=mine: take teacher or data"),
         ({"metrics": ["f1"]}, r"task\.metrics=\['f1'\]: choose"),
         ({"final": "z+"}, r"line 1: task\.final finds no answer in column 'answer'"),
         ({"answer": "gold"}, r"has no key or no answer, by which task\.metrics="),
@@ -293,6 +308,7 @@ def test_what_cannot_be_is_refused(
         ("task.sampling.temperature=hot", r"^task\.sampling\.temperature: 'hot' is not a number"),
         ("task.keep.per_prompt=0", r"^task\.keep\.per_prompt=0: at least 1"),
         ("task.keep.repetition=2", r"^task\.keep\.repetition=2: a share"),
+        ("task.answers=mine", r"^task\.answers: 'mine' is not"),
         ("task.keep.correct=perhaps", r"^task\.keep\.correct: 'perhaps' is not"),
     ],
 )
@@ -302,6 +318,50 @@ def test_settings_that_cannot_be_are_named(
     with pytest.raises(ConfigError, match=said):
         go(override)
     assert not (tmp_path / "run").exists() and not (tmp_path / "store").exists()
+
+
+def test_what_ends_an_answer_is_in_the_tokenisers_fingerprint(folder: Path) -> None:
+    prints = set()
+    for end in ("<|endoftext|>", "!"):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.eos_token, tokenizer.chat_template = end, "x"
+        prints.add(tokenizer_fingerprint(tokenizer))
+    assert len(prints) == 2
+
+
+def test_templates_of_several_names_beginnings_and_days(
+    place: Path, folder: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = {"default": "chosen", "tool_use": "other"}
+    assert own_template(tokenizer) == "chosen"
+    tokenizer.chat_template = None
+    assert own_template(tokenizer) == PLAIN
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    made = task(place)
+    data = made.encode(made.load(), tokenizer, Store(tmp_path / "store"))
+    told = tokenizer.decode(data.train.prompt_of(0))  # type: ignore[attr-defined]
+    assert told.startswith("<|endoftext|>") and told.count("<|endoftext|>") == 1
+    day = "{{ strftime_now('%Y-%m-%d') }}{{ messages[0]['content'] }}"
+    tokenizer.chat_template = pinned(pinned(day))
+    assert rendered((("user", "x"),), tokenizer) == "2024-07-26x"
+    assert pinned(PLAIN) == PLAIN
+
+
+def test_an_answer_that_was_cut_is_not_taught_to_end(
+    data: Data, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    assert isinstance(data.train, AnswerRows)
+    answers = [Written(0, 0, "a a", 3, True), Written(1, 0, "b b", 6, False)]
+    learned = data.train.source.written([4, 5], answers)
+    tokens = encode_answers(learned, tokenizer, 48)
+    assert [int(tokens.tokens_of(at)[-1]) == 0 for at in (0, 1)] == [True, False]
+    turned = encode_answers(learned.take(np.array([1, 0])), tokenizer, 48)
+    assert [int(turned.tokens_of(at)[-1]) == 0 for at in (0, 1)] == [False, True]
+    whole = data.train.source.written([4, 5], [answers[0], replace(answers[1], complete=True)])
+    assert whole.fingerprint() != learned.fingerprint()
 
 
 # Writing
@@ -525,6 +585,32 @@ def test_a_teacher_of_whose_answers_none_is_left_is_refused(
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def test_rows_without_answers_are_no_steps_of_a_student_that_learns_given_ones(
+    go: Callable[..., Result], tmp_path: Path
+) -> None:
+    some = rows(120, 3)
+    for row in some[::2]:
+        row["answer"] = ""
+    file = write(tmp_path / "some.jsonl", some)
+    typed = (f"task.train={file}", "task.answers=data", "objective=hinton", "task.key=answer")
+    first = go(*typed)
+    assert first.rows["train"] == 60 - first.rows["selection"]
+    curves = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert (curves["train/hard"].dropna() > 0).all()
+    # Where the student answers in every step, all prompts are of use.
+    every = go(*typed, "task.on_policy=1.0", "baseline=false", out="every")
+    assert every.rows["train"] == 120 - first.rows["selection"]
+
+
+def test_free_text_is_not_asked_for_word_by_word(go: Callable[..., Result]) -> None:
+    """Without a key or a pattern, what a teacher says otherwise is not wrong."""
+    typed = ("task.keep.correct=true", "task.metrics=[perplexity]", "teacher.finetune=false")
+    result = go(*typed, "baseline=false")
+    assert "left out: wrong" not in result.rows and result.rows["train"] > 100
+    with pytest.raises(DataError, match=r"none is left .*\d+ wrong"):
+        go(*typed, "task.key=answer", "baseline=false", out="checked")
+
+
 def test_prompts_alone_are_enough_without_a_baseline(
     go: Callable[..., Result], tmp_path: Path, folder: Path
 ) -> None:
@@ -555,6 +641,15 @@ def test_a_student_with_its_own_tokeniser_learns_text(
     more = ("student=pretrained", f"student.model={tmp_path}/other", "student.own_tokenizer=true")
     result = go(*more)
     assert result.fingerprints["tokenizer"] != result.fingerprints["teacher_tokenizer"]
+    # The teacher's answers are read with its own tokeniser.
+    table = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    for model in ("teacher", "student"):
+        assert table[f"{model}_exact"].mean() == pytest.approx(result.metrics[model]["exact"])
+    own_text = go("objective=sequence", out="alike")
+    alike = pd.read_parquet(tmp_path / "alike" / "predictions.parquet")
+    assert own_text.fingerprints["teacher"] == result.fingerprints["teacher"]
+    assert alike["teacher"].tolist() == table["teacher"].tolist()
+    assert len(list((tmp_path / "store" / "teachers").glob("*/entry.json"))) == 1
     saved = AutoTokenizer.from_pretrained(tmp_path / "run" / "student")
     assert saved.get_vocab() == own.get_vocab()
     with pytest.raises(ConfigError, match="answers are tokens"):

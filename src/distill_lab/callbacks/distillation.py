@@ -79,6 +79,7 @@ class DistillationLoss(pl.Callback):
         """Log the terms, at the steps at which the trainer logs."""
         if not isinstance(pl_module, Distillation):
             return
+        batch = outputs["batch"]
         if batch_idx == 0 and trainer.current_epoch == 0:
             self._warn_of_division(outputs["terms"], batch)
         step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from distill_lab.launch.progress import in_words
 
 _KINDS: Mapping[Kind, str] = {
     "teacher": "teachers to fine-tune",
+    "answers": "answers to write, unless they are there",
     "signals": "signals to compute",
     "student": "students",
     "baseline": "baselines, at most",

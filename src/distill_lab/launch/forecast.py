@@ -10,7 +10,7 @@ from typing import Literal
 from distill_lab.config import Config
 from distill_lab.launch.processes import clean_context, end_server, hear
 
-Kind = Literal["teacher", "signals", "student", "baseline"]
+Kind = Literal["teacher", "answers", "signals", "student", "baseline"]
 
 
 @dataclass(frozen=True)

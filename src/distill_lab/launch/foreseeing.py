@@ -18,6 +18,7 @@ from distill_lab.quiet import quiet_libraries
 from distill_lab.store import Store, digest
 
 _WEIGHT = 4  # bytes
+_WRITING = 5.0  # how much longer a row takes word by word than at once, about
 
 
 def foresee_here(configs: Sequence[Config], pieces: bool) -> list[Foreseen]:
@@ -59,13 +60,17 @@ def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) ->
             trained.append(key)
             yield Piece("teacher", key, each.name, each.path.is_dir(), second * each.rows, size)
     teacher = parts.teacher.fingerprint(parts.task, seen_by_teacher, lab)
+    task = parts.task
+    if task.writes:
+        about, seconds = f"{plan.signals.name}", ask * len(read) * _WRITING
+        yield Piece("answers", f"{digest(config.task)} {trained}", about, False, seconds, 0.0)
     kept = plan.signals.foreseen(teacher, lab)
     if kept is not None:
         path, done = kept
-        key = f"{path} {trained}"
-        yield Piece(
-            "signals", key, plan.signals.about, done, ask * len(read), plan.signals.size
-        )  # fmt: skip
+        key, about = f"{path} {trained}", plan.signals.about
+        done = done and not (task.writes or task.unlabelled)  # of rows that are not yet known
+        asked = ask * len(plan.signals.rows)
+        yield Piece("signals", key, about, done, asked, plan.signals.size)
 
     rows = lab.budget.rows_seen(len(plan.data.train), lab.optim.batch_size)
     step = speed.seconds(plan.student, plan.data.train, lab.optim.batch_size, train=True)

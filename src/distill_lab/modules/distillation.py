@@ -80,6 +80,7 @@ class Distillation(TrainedModel):
         return {
             "loss": loss,
             "terms": terms,
+            "batch": batch,  # that they are of
             "student": student.logits.detach(),
             "teacher": teacher.logits if teacher.top is None else teacher.top.indices[:, 0],
         }

@@ -26,7 +26,11 @@ def write_predictions(path: Path, task: Task, data: Data, models: Mapping[str, T
     parts = []
     for split, rows in data.evaluation.items():
         given = {name: model.scores.answers[split] for name, model in models.items()}
-        parts.append(pd.DataFrame({"split": split, **task.table(rows, given)}))
+        table = task.table(rows, given)
+        if data.for_teacher is not None and "teacher" in given:  # whose tokens are others
+            read = data.for_teacher.evaluation[split]
+            table |= task.table(read, {"teacher": given["teacher"]})
+        parts.append(pd.DataFrame({"split": split, **table}))
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         pd.concat(parts, ignore_index=True).to_parquet(temporary)

@@ -23,6 +23,7 @@ _CHUNK = 10_000
 _AT_ONCE = 2**27  # logits of a batch that is scored: half a GiB
 PLAIN = "{% for message in messages %}{{ message['content'] + '\n' }}{% endfor %}"
 """Template of models without one: the texts, each with a line feed."""
+_DAY = "{%- macro strftime_now(form) -%}2024-07-26{%- endmacro -%}"
 
 
 class AnswerRows(TokenRows):
@@ -153,7 +154,8 @@ def encode_answers(
         prompts = _plain(tokenizer, [rendered(p, tokenizer) for p in some.prompts])
         answers = _plain(tokenizer, [answer or "" for answer in some.answers])
         for at, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            whole = [*prompt, *answer, end] if some.answers[at] is not None else prompt
+            ending = [] if start + at in rows.cut else [end]
+            whole = [*prompt, *answer, *ending] if some.answers[at] is not None else prompt
             room = max(max_length, len(prompt))
             cut += len(whole) > room
             parts.append(np.asarray(whole[:room], dtype=np.int32))
@@ -192,8 +194,13 @@ def rendered(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> s
     return str(told)
 
 
+def pinned(template: str) -> str:
+    """Return a template that tells a model the same day always, so that prompts stay the same."""
+    return _DAY + template if "strftime_now" in template and _DAY not in template else template
+
+
 def refuse_long(rows: AnswerRows, max_length: int, most: int) -> None:
-    """Refuse a prompt that leaves no room for an answer.
+    """Refuse a prompt that leaves no room for an answer, or of which nothing is left.
 
     Args:
         rows: As tokens.
@@ -203,6 +210,12 @@ def refuse_long(rows: AnswerRows, max_length: int, most: int) -> None:
     Raises:
         DataError: If there is one; it names the first.
     """
+    empty = np.flatnonzero(rows.begins == 0)
+    if len(empty):
+        raise DataError(
+            f"{rows.source.source}: the template makes no text of {len(empty):,} prompts, the first"
+            f" in row {rows.ids[empty[0]]} (counted from 0); change task.template"
+        )
     long = np.flatnonzero(rows.begins > max_length - most)
     if len(long):
         raise DataError(
@@ -217,7 +230,10 @@ def refuse_long(rows: AnswerRows, max_length: int, most: int) -> None:
 def own_template(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a tokeniser's chat template, or that of models without one."""
     found = tokenizer.chat_template
-    return found if isinstance(found, str) else PLAIN
+    if isinstance(found, dict):  # several, by name
+        found = found.get("default")
+    begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return found or ("{{ bos_token }}" if begins else "") + PLAIN
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:

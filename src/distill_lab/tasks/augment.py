@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError, DataError, ModelError
+from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.files import column, read_table
 from distill_lab.tasks.rows import Rows
 from distill_lab.tasks.vocabulary import whole_words
@@ -135,15 +135,7 @@ def to_copy(
         tokenizer: A fast one.
         augment: How many copies, and which share of the words.
         max_length: Tokens at which rows are cut; what is beyond stays.
-
-    Raises:
-        ModelError: If the tokeniser is not a fast one.
     """
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"teacher.model: {type(tokenizer).__name__} is a slow tokeniser, which does not tell"
-            " where words stand; take task.augment.copies=0 or a model with a fast one"
-        )
     whole = whole_words(tokenizer)
     for at in range(len(rows)):
         texts = [rows.text[at]] if rows.pair is None else [rows.text[at], rows.pair[at]]

@@ -60,6 +60,11 @@ class Domain(TextTask):
             selection=source.selection,
             selection_max=source.selection_max,
         )
+        if source.augment.wanted:
+            raise ConfigError(
+                "task.source.augment: the transfer set of task=domain is settled by task.transfer;"
+                " leave it out"
+            )
         if not 0 < held_out < 1:
             raise ConfigError(f"task.held_out={held_out}: a share, between 0 and 1")
         self.source = source

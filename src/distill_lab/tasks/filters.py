@@ -7,28 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distill_lab.errors import ConfigError
-from distill_lab.tasks.instructions import Final
+from distill_lab.tasks.instructions import Final, Written
 
 _GRAM = 4  # words that are looked at together for repetition
-
-
-@dataclass(frozen=True)
-class Written:
-    """An answer that a teacher has written.
-
-    Attributes:
-        row: Id of its prompt.
-        sample: Which of the answers to it.
-        text: Without the token that ends it.
-        tokens: How many it has, the end among them.
-        complete: Whether it came to an end.
-    """
-
-    row: int
-    sample: int
-    text: str
-    tokens: int
-    complete: bool
 
 
 @dataclass(frozen=True)
@@ -36,7 +17,7 @@ class Keep:
     """What an answer must be to be learned.
 
     Attributes:
-        correct: It comes to the row's key, where it has one.
+        correct: It comes to the row's key, where one is known (`task.key` or `task.final`).
         complete: It came to an end before `task.max_new_tokens`.
         max_tokens: Its longest length; None for any.
         repetition: Largest share of four words in a row that have stood there before; None for any.

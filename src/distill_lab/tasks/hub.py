@@ -18,7 +18,8 @@ def load_hub(name: str, config: str | None, split: str) -> Any:
     try:
         return load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DataError(
-            f"task: {name}/{config or split} is neither in the hub cache nor within reach"
-            f" ({type(error).__name__}); give its folder with task.data_dir=, or a network"
+            f"task: {name}/{config or split} is neither in the hub cache nor within reach, or has"
+            f" no such part ({reason}); name local files, check the name, or go online"
         ) from error

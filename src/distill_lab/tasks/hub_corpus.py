@@ -56,7 +56,7 @@ class HubCorpus(Text):
             )
         batches = rows.select_columns([self.column]).iter(batch_size=_ROWS)
         texts = (text for batch in batches for text in batch[self.column] if isinstance(text, str))
-        told = in_pieces(texts, self.where) if self.lines else _documents(texts)
+        told = in_pieces(_lines(texts), self.where) if self.lines else _documents(texts)
         empty = True
         for piece in told:
             empty = False
@@ -93,6 +93,10 @@ def find_text(places: Sequence[str], key: str, column: str, lines: bool) -> Text
             " example hub:Salesforce/wikitext:wikitext-103-raw-v1:train; CONFIGURATION may be empty"
         )
     return HubCorpus(parts[0], parts[1], parts[2], column, lines)
+
+
+def _lines(texts: Iterator[str]) -> Iterator[str]:
+    return (text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
 def _documents(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:

@@ -21,6 +21,7 @@ from distill_lab.tasks.answer_rows import (
     AnswerRows,
     encode_answers,
     own_template,
+    pinned,
     prompts_of,
     refuse_long,
 )
@@ -105,8 +106,6 @@ class Instruction(Task):
                 f"task.max_new_tokens={max_new_tokens}: it leaves no room for a prompt within"
                 f" task.max_length={max_length}"
             )
-        if answers not in ("teacher", "data"):
-            raise ConfigError(f"task.answers={answers}: take teacher or data")
         if not 0 <= on_policy <= 1:
             raise ConfigError(f"task.on_policy={on_policy}: a share of the steps, from 0 to 1")
         self.scored_by = ["key"] if "exact" in metrics else []
@@ -116,6 +115,7 @@ class Instruction(Task):
         self.columns = (prompt, answer, key)
         self.final = Final(final)
         self.template = template
+        self.checks = key is not None or final is not None
         self.writes = answers == "teacher"
         self.sampling = sampling or Sampling()
         self.keep = keep or Keep()
@@ -173,7 +173,7 @@ class Instruction(Task):
                 f"teacher.model: {type(tokenizer).__name__} has no token that ends a text, so no"
                 " answer would; take a model that writes, such as gpt2"
             )
-        tokenizer.chat_template = self.template or own_template(tokenizer)
+        tokenizer.chat_template = pinned(self.template or own_template(tokenizer))
         data = super().encode(splits, tokenizer, store)
         for rows in (data.train, data.selection, *data.evaluation.values()):
             assert isinstance(rows, AnswerRows)

@@ -22,6 +22,25 @@ Message = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Written:
+    """An answer that a teacher has written.
+
+    Attributes:
+        row: Id of its prompt.
+        sample: Which of the answers to it.
+        text: Without the token that ends it.
+        tokens: How many it has, the end among them.
+        complete: Whether it came to an end.
+    """
+
+    row: int
+    sample: int
+    text: str
+    tokens: int
+    complete: bool
+
+
+@dataclass(frozen=True)
 class Instructions(Part):
     """Prompts of one source.
 
@@ -31,6 +50,7 @@ class Instructions(Part):
         answers: What is to be said, as written by somebody; None where nobody has.
         keys: The short answer by which a written one is checked; None where there is none.
         source: Where they come from, for errors.
+        cut: Rows whose answers came to no end.
     """
 
     ids: Ids
@@ -38,6 +58,7 @@ class Instructions(Part):
     answers: list[str | None]
     keys: list[str | None]
     source: str
+    cut: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,7 +68,8 @@ class Instructions(Part):
         prompts, answers, keys = (
             [side[at] for at in index] for side in (self.prompts, self.answers, self.keys)
         )
-        return Instructions(self.ids[index], prompts, answers, keys, self.source)
+        cut = frozenset(new for new, at in enumerate(index.tolist()) if at in self.cut)
+        return Instructions(self.ids[index], prompts, answers, keys, self.source, cut)
 
     def has(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Tell which rows have all of these: a "key", an "answer"."""
@@ -75,12 +97,15 @@ class Instructions(Part):
         state = hashlib.sha256()
         for row in zip(self.ids.tolist(), self.prompts, self.answers, self.keys, strict=True):
             state.update(repr(row).encode("utf-8", "surrogatepass"))
+        state.update(repr(sorted(self.cut)).encode() if self.cut else b"")
         return state.hexdigest()[:16]
 
-    def written(self, at: Sequence[int], answers: Sequence[str]) -> Instructions:
+    def written(self, at: Sequence[int], answers: Sequence[Written]) -> Instructions:
         """Return some rows, as often as they are named, with other answers and ids of their own."""
         rows = self.take(np.asarray(at, dtype=np.int64))
-        return replace(rows, ids=np.arange(len(at)), answers=list(answers))
+        cut = frozenset(new for new, answer in enumerate(answers) if not answer.complete)
+        texts: list[str | None] = [answer.text for answer in answers]
+        return replace(rows, ids=np.arange(len(at)), answers=texts, cut=cut)
 
 
 class Final:

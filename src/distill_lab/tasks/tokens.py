@@ -170,6 +170,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     varying = ("padding", "truncation")
     fixed = {k: v for k, v in content.items() if k not in varying}
     cut = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
-    cut += [tokenizer.chat_template] if tokenizer.chat_template else []
+    if tokenizer.chat_template:  # what a prompt stands in, and what ends an answer
+        cut += [tokenizer.chat_template, tokenizer.eos_token]
     text = json.dumps([fixed, cut], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -75,17 +75,22 @@ def whole_words(tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.bool_]:
     In vocabularies that mark the beginnings of words (Ġ, ▁) those with a mark, else those that are
     not marked as continuing one (##).
     """
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    every = list(range(len(tokenizer)))
+    tokens = tokenizer.convert_ids_to_tokens(every)
+    # As text, because byte-level vocabularies write bytes in signs of their own.
+    texts = tokenizer.batch_decode([[token] for token in every])
     marked = any(token.startswith(("Ġ", "▁")) for token in tokens)
     special = set(tokenizer.all_special_ids)
-
-    def is_whole(at: int, token: str) -> bool:
-        if at in special or token.startswith(("Ġ", "▁")) != marked:
-            return False
-        stem = token[1:] if marked else token
-        return stem.isascii() and stem.isalpha()
-
-    return np.array([is_whole(at, token) for at, token in enumerate(tokens)], dtype=bool)
+    return np.array(
+        [
+            at not in special
+            and token.startswith(("Ġ", "▁")) == marked
+            and not token.startswith("##")
+            and str(text).strip().isalpha()
+            for at, token, text in zip(every, tokens, texts, strict=True)
+        ],
+        dtype=bool,
+    )
 
 
 def _finished(tokenizer: Tokenizer, max_length: int, **more: Any) -> PreTrainedTokenizerBase:

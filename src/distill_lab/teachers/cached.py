@@ -206,7 +206,7 @@ class SignalPlan:
         path = lab.store.path("signals", ingredients)
         if self.caching.when == "on" or path.is_dir():
             return None
-        seen = lab.budget.rows_seen(len(self.rows), lab.optim.batch_size)
+        seen = lab.budget.rows_seen(len(self.data.train), lab.optim.batch_size)
         if seen < len(self.rows):
             return f"the training looks at {seen:,} of {len(self.rows):,} rows"
         if self._is_too_large():

@@ -207,7 +207,7 @@ class FineTuned(Teacher):
             "start": start,
             "data": data.taught(),
             **data.cut(),
-            "problem": {**asdict(task.problem), "metric": task.metrics[0], **task.scoring()},
+            "problem": {**asdict(data.problem), "metric": task.metrics[0], **task.scoring()},
             "optim": asdict(AdamW(lr=self.lr, batch_size=self.batch_size)),
             **self._budget(lab).ingredients(),
         }
