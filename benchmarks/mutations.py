@@ -46,11 +46,16 @@ def gaps(every: list[Mutant]) -> list[str]:
     lines = []
     for objective, reached in concerns(SOURCES, CONFIGS).items():
         kinds = {mutant.kind for mutant in every if mutant.owner in reached}
-        if "detach" not in kinds and CLOSED not in reached:
+        if "detach" not in kinds and CLOSED not in reached and asks(objective):
             lines.append(f"{objective}: no detach of the teacher was found")
         if has(CONFIGS / f"{objective}.yaml", "temperature") and "t2" not in kinds:
             lines.append(f"{objective}: it has a temperature, but no T² was found")
     return lines
+
+
+def asks(objective: str) -> bool:
+    """Return whether an objective is given the teacher's answers at all."""
+    return "Needs(signals=False)" not in (SOURCES / f"{objective}.py").read_text(encoding="utf-8")
 
 
 def mutant_lines(judged: Judged) -> Lines:

@@ -299,7 +299,7 @@ def test_batches_and_large_vocabularies_change_no_score(
     network = model(data.problem)
     batch = rows.__getitems__(range(len(rows)))
     whole = made.kept(forward(network, batch).logits, batch)
-    monkeypatch.setattr("distill_lab.tasks.language._CHUNK", 1000)
+    monkeypatch.setattr("distill_lab.tasks.token_scores._CHUNK", 1000)
     alone = torch.cat(
         [
             made.kept(forward(network, one).logits, one)

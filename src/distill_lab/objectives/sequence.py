@@ -16,6 +16,7 @@ class Sequence(Objective):
 
     needs = Needs(signals=False)
     scheduled = ()
+    all_logits = False
 
     def __init__(self) -> None:
         super().__init__()
