@@ -67,19 +67,13 @@ def test_a_hub_name_that_is_not_in_the_cache(home: Path, rows_file: Path, tmp_pa
 
 
 def test_glue_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
-    repository = tmp_path / "glue"
-    (repository / "sst2").mkdir(parents=True)
+    tables = dict[str, pd.DataFrame]()
     for split, count in (("train", 200), ("validation", 40)):
         table = sentences(count).rename(columns={"text": "sentence"})
         table["label"] = (table["label"] == "positive").astype("int64")
         table["idx"] = range(count)
-        table.to_parquet(repository / "sst2" / f"{split}-00000-of-00001.parquet")
-    (repository / "README.md").write_text(
-        "---\nconfigs:\n- config_name: sst2\n  data_files:\n"
-        "  - split: train\n    path: sst2/train-*\n"
-        "  - split: validation\n    path: sst2/validation-*\n---\n"
-    )
-    _prepare(repository, home, "nyu-mll/glue", "sst2")
+        tables[split] = table
+    publish(tables, home, "nyu-mll/glue", "sst2")
     answer = train(
         tmp_path, home, "task=glue/sst2", f"teacher.model={encoder}", "teacher.epochs=1",
         "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
@@ -92,21 +86,15 @@ def test_glue_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
 
 def test_qqp_has_rows_without_text(home: Path, encoder: Path, tmp_path: Path) -> None:
     """As a few of the real ones; they are left out, and the others keep their ids."""
-    repository = tmp_path / "glue"
-    (repository / "qqp").mkdir(parents=True)
+    tables = dict[str, pd.DataFrame]()
     for split, count in (("train", 200), ("validation", 40)):
         table = sentences(count).rename(columns={"text": "question1"})
         table["question2"] = table["question1"]
         table.loc[[3, 5], "question2"] = ["", " "]
         table["label"] = (table["label"] == "positive").astype("int64")
         table["idx"] = range(count)
-        table.to_parquet(repository / "qqp" / f"{split}-00000-of-00001.parquet")
-    (repository / "README.md").write_text(
-        "---\nconfigs:\n- config_name: qqp\n  data_files:\n"
-        "  - split: train\n    path: qqp/train-*\n"
-        "  - split: validation\n    path: qqp/validation-*\n---\n"
-    )
-    _prepare(repository, home, "nyu-mll/glue", "qqp")
+        tables[split] = table
+    publish(tables, home, "nyu-mll/glue", "qqp")
     answer = train(
         tmp_path, home, "task=glue/qqp", f"teacher.model={encoder}", "teacher.epochs=1",
         "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
@@ -119,8 +107,7 @@ def test_qqp_has_rows_without_text(home: Path, encoder: Path, tmp_path: Path) ->
 
 
 def test_squad_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
-    repository = tmp_path / "squad"
-    (repository / "plain_text").mkdir(parents=True)
+    tables = dict[str, pd.DataFrame]()
     for split, articles in (("train", 12), ("validation", 3)):
         table = pd.DataFrame(
             {
@@ -137,13 +124,8 @@ def test_squad_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
             for paragraph in article["paragraphs"]
             for asked in paragraph["qas"]
         )
-        table.to_parquet(repository / "plain_text" / f"{split}-00000-of-00001.parquet")
-    (repository / "README.md").write_text(
-        "---\nconfigs:\n- config_name: plain_text\n  default: true\n  data_files:\n"
-        "  - split: train\n    path: plain_text/train-*\n"
-        "  - split: validation\n    path: plain_text/validation-*\n---\n"
-    )
-    _prepare(repository, home, "rajpurkar/squad", "plain_text")
+        tables[split] = table
+    publish(tables, home, "rajpurkar/squad", "plain_text")
     answer = train(
         tmp_path, home, "task=squad", f"teacher.model={encoder}", "teacher.epochs=1",
         "teacher.min_over_chance=-1", "student=layers", "student.num_layers=1",
@@ -157,21 +139,15 @@ def test_squad_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
 
 def test_a_corpus_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> None:
     """Rows that are lines of one text are the file that they were made of."""
-    repository = tmp_path / "wiki"
-    (repository / "raw").mkdir(parents=True)
+    tables = dict[str, pd.DataFrame]()
     for split, count in (("train", 400), ("test", 60)):
         lines = [f" {text} \n" for text in sentences(count, seed=count)["text"]]
         lines[::7] = [" \n"] * len(lines[::7])
         (tmp_path / f"{split}.txt").write_text("".join(lines))
         # A line may or may not have its end.
         table = pd.DataFrame({"text": [line.rstrip("\n") for line in lines[:9]] + lines[9:]})
-        table.to_parquet(repository / "raw" / f"{split}-00000-of-00001.parquet")
-    (repository / "README.md").write_text(
-        "---\nconfigs:\n- config_name: raw\n  default: true\n  data_files:\n"
-        "  - split: train\n    path: raw/train-*\n"
-        "  - split: test\n    path: raw/test-*\n---\n"
-    )
-    _prepare(repository, home, "some-org/wiki", "raw")
+        tables[split] = table
+    publish(tables, home, "some-org/wiki", "raw")
     settings = [
         "task=masked_lm", "task.train=hub:some-org/wiki:raw:train", "task.max_length=32",
         f"teacher.model={encoder}", "teacher.epochs=1", "teacher.min_over_chance=-1",
@@ -187,6 +163,20 @@ def test_a_corpus_from_the_hub(home: Path, encoder: Path, tmp_path: Path) -> Non
     assert answer.returncode == 2 and "name one dataset as hub:NAME:" in answer.stderr
     answer = train(tmp_path, home, *settings, "task.evaluation=hub:some-org/wiki:raw:dev")
     assert answer.returncode == 2 and "Traceback" not in answer.stderr
+
+
+def publish(tables: dict[str, pd.DataFrame], home: Path, name: str, config: str) -> None:
+    """Make a hub dataset of tables by split, and lay it where a download would leave it."""
+    repository = home / "made" / name.replace("/", "-")
+    (repository / config).mkdir(parents=True)
+    parts = list[str]()
+    for split, table in tables.items():
+        table.to_parquet(repository / config / f"{split}-00000-of-00001.parquet")
+        parts.append(f"  - split: {split}\n    path: {config}/{split}-*\n")
+    (repository / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{''.join(parts)}---\n"
+    )
+    _prepare(repository, home, name, config)
 
 
 def _prepare(repository: Path, home: Path, name: str, config: str) -> None:

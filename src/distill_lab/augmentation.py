@@ -24,8 +24,8 @@ from distill_lab.models import load_config, load_model, load_tokenizer, weights_
 from distill_lab.tasks import Data, Task, TextTask
 from distill_lab.tasks.augment import Augment, Copy, Proposals, Propose, to_copy, with_words
 from distill_lab.tasks.rows import Rows, Splits, joined, unlabelled
-from distill_lab.tasks.tokens import padding, tokenizer_fingerprint
-from distill_lab.tasks.vocabulary import whole_words
+from distill_lab.tasks.tokens import padded, tokenizer_fingerprint
+from distill_lab.tasks.vocabulary import Words
 from distill_lab.teachers import Source
 from distill_lab.types import Batch, Problem
 
@@ -150,10 +150,11 @@ def stored_copies(rows: Rows, task: TextTask, data: Data, teacher: Source, lab: 
 
     def make(folder: Path) -> None:
         log.info("task: copies of %s rows with other words", f"{len(rows):,}")
-        own = _nearest(teacher.model, tokenizer, how) if near else None
-        propose = own or _likeliest(how, tokenizer, lab)
+        words = Words.of(tokenizer)
+        own = _nearest(teacher.model, words, how) if near else None
+        propose = own or _likeliest(how, tokenizer, words, lab)
         with (folder / _FILE).open("w", encoding="utf-8") as file:
-            for row in _made(rows, tokenizer, how, data.max_length, propose):
+            for row in _made(rows, tokenizer, words, how, data.max_length, propose):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     path, _ = lab.store.get("copies", ingredients, make, f"{task.name}: {how.copies} copies a row")
@@ -163,45 +164,35 @@ def stored_copies(rows: Rows, task: TextTask, data: Data, teacher: Source, lab: 
 
 
 def _made(
-    rows: Rows, tokenizer: PreTrainedTokenizerBase, how: Augment, max_length: int, propose: Propose
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    words: Words,
+    how: Augment,
+    max_length: int,
+    propose: Propose,
 ) -> Iterator[dict[str, Any]]:
-    alone = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    words = [str(word).strip() for word in alone]
-    every = to_copy(rows, tokenizer, how, max_length)
+    every = to_copy(rows, tokenizer, words.whole, how, max_length)
     while part := list(islice(every, _TOGETHER)):
         for copy, candidates in zip(part, propose(part), strict=True):
-            texts = with_words(copy, candidates, words)
+            texts = with_words(copy, candidates, words.texts)
             if texts != copy.texts:
                 yield {"row": copy.row, "copy": copy.number, "texts": texts}
 
 
-def _likeliest(how: Augment, tokenizer: PreTrainedTokenizerBase, lab: Lab) -> Propose:
+def _likeliest(how: Augment, tokenizer: PreTrainedTokenizerBase, words: Words, lab: Lab) -> Propose:
     """Return what a masked language model finds likeliest at the places, all of them hidden."""
     problem = Problem("masked_lm", (), len(tokenizer))
     model = load_model(str(how.model), problem, _KEY, whole=True).eval().to(lab.device)
-    allowed = _allowed(tokenizer, model.config.vocab_size, lab.device)
+    allowed = _allowed(words, model.config.vocab_size, lab.device)
 
     def propose(copies: list[Copy]) -> list[Proposals]:
-        longest = max(len(copy.ids) for copy in copies)
-        inputs = {
-            "input_ids": np.full((len(copies), longest), padding(tokenizer)),
-            "attention_mask": np.zeros((len(copies), longest), dtype=np.int64),
-        }
-        if copies[0].kinds is not None:
-            inputs["token_type_ids"] = np.zeros((len(copies), longest), dtype=np.int64)
+        inputs = padded([copy.inputs for copy in copies], tokenizer)
+        asked = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
         for row, copy in enumerate(copies):
-            inputs["input_ids"][row, : len(copy.ids)] = copy.ids
-            inputs["input_ids"][row, copy.places] = tokenizer.mask_token_id
-            inputs["attention_mask"][row, : len(copy.ids)] = 1
-            if copy.kinds is not None:
-                inputs["token_type_ids"][row, : len(copy.ids)] = copy.kinds
-        asked = np.zeros((len(copies), longest), dtype=bool)
-        for row, copy in enumerate(copies):
-            asked[row, copy.places] = True
-        given = {name: torch.from_numpy(side) for name, side in inputs.items()}
-        places = torch.from_numpy(asked)
-        nothing = torch.zeros(int(asked.sum()), dtype=torch.int64)
-        batch = Batch(torch.arange(len(copies)), given, nothing, places, form="tokens")
+            asked[row, torch.from_numpy(copy.places)] = True
+        inputs["input_ids"][asked] = tokenizer.mask_token_id
+        ids, nothing = torch.arange(len(copies)), torch.zeros(int(asked.sum()), dtype=torch.int64)
+        batch = Batch(ids, inputs, nothing, asked, form="tokens")
         with torch.inference_mode():
             logits = forward(model, batch.to(lab.device)).logits
         each = logits.split([len(copy.places) for copy in copies])
@@ -213,25 +204,24 @@ def _likeliest(how: Augment, tokenizer: PreTrainedTokenizerBase, lab: Lab) -> Pr
     return propose
 
 
-def _nearest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how: Augment) -> Propose:
+def _nearest(model: PreTrainedModel, words: Words, how: Augment) -> Propose:
     """Return the words whose input embeddings point most nearly the same way."""
     embeddings: Any = model.get_input_embeddings()
     vectors = F.normalize(embeddings.weight.detach().float().cpu(), dim=1)
-    allowed = _allowed(tokenizer, len(vectors), vectors.device)
+    allowed = _allowed(words, len(vectors), vectors.device)
 
     def propose(copies: list[Copy]) -> list[Proposals]:
         return [
-            _best(vectors[copy.ids[copy.places]] @ vectors.T, copy, allowed, how.candidates)
-            for copy in copies
+            _best(vectors[copy.there] @ vectors.T, copy, allowed, how.candidates) for copy in copies
         ]
 
     return propose
 
 
-def _allowed(tokenizer: PreTrainedTokenizerBase, words: int, device: Any) -> Tensor:
+def _allowed(words: Words, size: int, device: Any) -> Tensor:
     """Tell which words may be put in; a model may have more than its tokeniser."""
-    allowed = torch.zeros(words, dtype=torch.bool)
-    whole = torch.from_numpy(whole_words(tokenizer))[:words]
+    allowed = torch.zeros(size, dtype=torch.bool)
+    whole = torch.from_numpy(words.whole)[:size]
     allowed[: len(whole)] = whole
     return allowed.to(device)
 
@@ -239,7 +229,7 @@ def _allowed(tokenizer: PreTrainedTokenizerBase, words: int, device: Any) -> Ten
 def _best(scores: Tensor, copy: Copy, allowed: Tensor, count: int) -> Proposals:
     """Return the tokens with the highest scores, without the one that stood there."""
     scores = scores.float().masked_fill(~allowed, -torch.inf)
-    there = torch.from_numpy(copy.ids[copy.places]).to(scores.device)
+    there = torch.from_numpy(copy.there).to(scores.device)
     scores.scatter_(1, there[:, None], -torch.inf)
     most = min(count, int(allowed.sum()) - 1)
     found: Proposals = scores.topk(most).indices.cpu().numpy()

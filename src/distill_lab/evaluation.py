@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -17,6 +18,7 @@ from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch
 
+T = TypeVar("T")
 SELECTION = "selection"
 """Name of the selection split among answers, where it settles something."""
 
@@ -50,12 +52,22 @@ def walk(batches: DataLoader[Batch], device: torch.device, name: str) -> Iterato
         device: Where they are to lie.
         name: What the progress bar says.
     """
-    console = Console(stderr=True)
-    for batch in track(
-        batches, name, len(batches), console=console, transient=True,
-        disable=not console.is_terminal,
-    ):  # fmt: skip
+    for batch in shown(batches, len(batches), name):
         yield batch.to(device)
+
+
+def shown(items: Iterable[T], count: int, name: str) -> Iterable[T]:
+    """Give items one by one, with a progress bar where somebody looks.
+
+    Args:
+        items: What to give.
+        count: How many they are.
+        name: What the progress bar says.
+    """
+    console = Console(stderr=True)
+    return track(
+        items, name, count, console=console, transient=True, disable=not console.is_terminal
+    )  # fmt: skip
 
 
 def answers(

@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
-from rich.console import Console
-from rich.progress import track
-
 from distill_lab.errors import DataError
+from distill_lab.evaluation import shown
 from distill_lab.generation import Tokens, ends, generate
 from distill_lab.lab import Lab
 from distill_lab.store import digest
@@ -161,7 +159,7 @@ def _write(
     """Yield the answers, one part after another."""
     model = teacher.model.to(lab.device)  # type: ignore[arg-type]
     end = ends(model, rows.tokenizer)
-    for part in _shown(parts):
+    for part in shown(parts, len(parts), "teacher: answers"):
         which = [(int(rows.ids[at]), sample) for at, sample in part]
         prompts = [rows.prompt_of(at) for at, _ in part]
         answers = generate(
@@ -175,14 +173,6 @@ def _as_text(rows: AnswerRows, row: int, sample: int, tokens: Tokens, end: list[
     complete = len(tokens) > 0 and int(tokens[-1]) in end
     text = rows.tokenizer.decode(tokens[:-1] if complete else tokens, skip_special_tokens=True)
     return Written(row, sample, str(text), len(tokens), complete)
-
-
-def _shown(parts: list[list[Asked]]) -> Iterable[list[Asked]]:
-    console = Console(stderr=True)
-    return track(
-        parts, "teacher: answers", console=console, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def _append(file: IO[bytes], answer: Written) -> None:

@@ -21,7 +21,7 @@ from distill_lab.store import Store
 from distill_lab.tasks import TextFiles
 from distill_lab.tasks.augment import Augment, Copy, to_copy, with_words
 from distill_lab.tasks.rows import Rows
-from distill_lab.tasks.vocabulary import train_tokenizer, whole_words
+from distill_lab.tasks.vocabulary import Words, train_tokenizer
 from distill_lab.types import Problem
 from tests.conftest import BAD, FILLER, GOOD, TINY
 
@@ -51,7 +51,7 @@ def some(*texts: str, pair: list[str] | None = None) -> Rows:
 def test_whole_words_of_both_kinds_of_vocabulary(tokenizer: PreTrainedTokenizerBase) -> None:
     """Byte-level vocabularies mark a word's beginning, WordPiece what continues one."""
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    whole = {token for token, yes in zip(tokens, whole_words(tokenizer), strict=True) if yes}
+    whole = {token for token, yes in zip(tokens, Words.of(tokenizer).whole, strict=True) if yes}
     assert {f"Ġ{word}" for word in GOOD + BAD if f"Ġ{word}" in tokens} <= whole
     assert not whole & {"[MASK]", "a", "Ġ"}
 
@@ -67,7 +67,7 @@ def test_whole_words_of_both_kinds_of_vocabulary(tokenizer: PreTrainedTokenizerB
         def batch_decode(self, ids: list[list[int]]) -> list[str]:
             return ["[PAD]", "film", "s", "42", "é", "x"]
 
-    assert whole_words(Pieces()).tolist() == [False, True, False, False, True, True]  # type: ignore[arg-type]
+    assert Words.of(Pieces()).whole.tolist() == [False, True, False, False, True, True]  # type: ignore[arg-type]
 
 
 def test_only_the_chosen_words_change_and_all_between_stays(
@@ -75,15 +75,15 @@ def test_only_the_chosen_words_change_and_all_between_stays(
 ) -> None:
     rows = some("The  film was (quite) good,  was it?", "zzqq", pair=["a long story", "house"])
     how = Augment(copies=3, share=0.5, seed=4)
-    copies = list(to_copy(rows, tokenizer, how, 32))
+    words = Words.of(tokenizer)
+    copies = list(to_copy(rows, tokenizer, words.whole, how, 32))
     assert {(copy.row, copy.number) for copy in copies} == {
         (r, n) for r in (0, 1) for n in range(3)
     }
-    words = [tokenizer.decode([t]).strip() for t in range(len(tokenizer))]
     other = tokenizer.convert_tokens_to_ids("Ġsea")
     for copy in copies:
         candidates = np.full((len(copy.places), 5), other)
-        first, second = with_words(copy, candidates, words)
+        first, second = with_words(copy, candidates, words.texts)
         for before, after in ((copy.texts[0], first), (copy.texts[1], second)):
             assert [w for w in after.split(" ") if "sea" not in w] == [
                 w
@@ -92,14 +92,14 @@ def test_only_the_chosen_words_change_and_all_between_stays(
             ]
         changed = sum(text.count("sea") for text in (first, second))
         assert changed == len(copy.places) >= 1
-    again = list(to_copy(rows, tokenizer, how, 32))
+    again = list(to_copy(rows, tokenizer, words.whole, how, 32))
     assert all((a.places == b.places).all() for a, b in zip(copies, again, strict=True))
     assert len({tuple(copy.places) for copy in copies if copy.row == 0}) > 1
 
 
 def test_each_draw_takes_its_candidate() -> None:
-    ids, spans = np.array([1, 2]), [(0, 0, 1), (0, 1, 3)]
-    copy = Copy(0, 0, ["x y"], ids, None, np.array([0, 1]), spans, np.array([0.0, 0.99]))
+    ids, spans = {"input_ids": np.array([1, 2])}, [(0, 0, 1), (0, 1, 3)]
+    copy = Copy(0, 0, ["x y"], ids, np.array([0, 1]), spans, np.array([0.0, 0.99]))
     assert with_words(copy, np.array([[0, 1], [2, 3]]), ["a", "b", "c", "d"]) == ["a d"]
 
 

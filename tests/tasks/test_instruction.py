@@ -597,6 +597,11 @@ def test_rows_without_answers_are_no_steps_of_a_student_that_learns_given_ones(
     assert first.rows["train"] == 60 - first.rows["selection"]
     curves = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert (curves["train/hard"].dropna() > 0).all()
+    # Where the student answers in some steps, the teacher's signals of the file's are not taken.
+    some_steps = go(*typed, "task.on_policy=0.5", "teacher.cache=auto", out="some")
+    assert (
+        some_steps.rows == first.rows and len(list((tmp_path / "store").glob("signals/*/0*"))) == 1
+    )
     # Where the student answers in every step, all prompts are of use.
     every = go(*typed, "task.on_policy=1.0", "baseline=false", out="every")
     assert every.rows["train"] == 120 - first.rows["selection"]

@@ -12,15 +12,15 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distill_lab.errors import DataError
+from distill_lab.generation import Tokens
 from distill_lab.tasks.instructions import Instructions, Message
+from distill_lab.tasks.model_rows import rows_at_once
 from distill_lab.tasks.rows import Ids, Part
 from distill_lab.tasks.tokens import Arrays, TokenRows, padding_values
 from distill_lab.types import Batch
 
 log = logging.getLogger(__name__)
-Tokens = npt.NDArray[np.int64]
 _CHUNK = 10_000
-_AT_ONCE = 2**27  # logits of a batch that is scored: half a GiB
 PLAIN = "{% for message in messages %}{{ message['content'] + '\n' }}{% endfor %}"
 """Template of models without one: the texts, each with a line feed."""
 _DAY = "{%- macro strftime_now(form) -%}2024-07-26{%- endmacro -%}"
@@ -65,7 +65,7 @@ class AnswerRows(TokenRows):
     @property
     def at_once(self) -> int:
         """How many rows are scored at once: their logits take half a GiB."""
-        return max(1, _AT_ONCE // (len(self.tokenizer) * int(self.answers.max(initial=1))))
+        return rows_at_once(self, len(self.tokenizer))
 
     def prompt_of(self, position: int) -> npt.NDArray[np.int64]:
         """Return the tokens of a row's prompt."""
@@ -78,12 +78,9 @@ class AnswerRows(TokenRows):
 
     def take(self, index: Ids) -> AnswerRows:
         """Return the rows at these positions, with their ids."""
-        lengths = self.lengths[index]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        where = np.repeat(self.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        columns = {name: values[where] for name, values in self.columns.items()}
-        source = self.source.take(index)
-        return AnswerRows(source, self.tokenizer, columns, offsets, self.begins[index])
+        some = super().take(index)
+        some.source, some.begins = self.source.take(index), self.begins[index]
+        return some
 
     def arrays(self) -> Arrays:
         """Return what a tokeniser has made of the rows, for the store."""

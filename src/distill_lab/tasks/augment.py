@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.files import column, read_table
 from distill_lab.tasks.rows import Rows
-from distill_lab.tasks.vocabulary import whole_words
 
 Proposals = npt.NDArray[np.int64]
 Propose = Callable[[list["Copy"]], list[Proposals]]
@@ -106,8 +105,7 @@ class Copy:
         row: Id of the row.
         number: Which of its copies.
         texts: Its one or two texts.
-        ids: Its tokens.
-        kinds: Which of the two texts each belongs to, where the model is told.
+        inputs: Its tokens, and which of the texts each belongs to where models are told.
         places: Tokens that are replaced.
         spans: Of each place: which text, and its first and last character.
         draws: Of each place: which of the candidates, from 0 to 1.
@@ -116,15 +114,23 @@ class Copy:
     row: int
     number: int
     texts: list[str]
-    ids: npt.NDArray[np.int64]
-    kinds: npt.NDArray[np.int64] | None
+    inputs: dict[str, npt.NDArray[np.int64]]
     places: npt.NDArray[np.int64]
     spans: list[tuple[int, int, int]]
     draws: npt.NDArray[np.float64]
 
+    @property
+    def there(self) -> npt.NDArray[np.int64]:
+        """The tokens that are to be replaced."""
+        return self.inputs["input_ids"][self.places]
+
 
 def to_copy(
-    rows: Rows, tokenizer: PreTrainedTokenizerBase, augment: Augment, max_length: int
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    whole: npt.NDArray[np.bool_],
+    augment: Augment,
+    max_length: int,
 ) -> Iterator[Copy]:
     """Yield the copies of rows, with the words that are to be replaced.
 
@@ -133,16 +139,19 @@ def to_copy(
     Args:
         rows: Texts or pairs.
         tokenizer: A fast one.
+        whole: Which of its tokens are words.
         augment: How many copies, and which share of the words.
         max_length: Tokens at which rows are cut; what is beyond stays.
     """
-    whole = whole_words(tokenizer)
     for at in range(len(rows)):
         texts = [rows.text[at]] if rows.pair is None else [rows.text[at], rows.pair[at]]
         encoded = tokenizer(
-            *texts, truncation=True, max_length=max_length, return_offsets_mapping=True
-        )
-        ids = np.asarray(encoded["input_ids"], dtype=np.int64)
+            *texts, truncation=True, max_length=max_length, return_offsets_mapping=True,
+            return_attention_mask=False,
+        )  # fmt: skip
+        offsets = encoded.pop("offset_mapping")
+        inputs = {name: np.asarray(side, dtype=np.int64) for name, side in encoded.items()}
+        ids = inputs["input_ids"]
         sides, words = encoded.sequence_ids(), encoded.word_ids()
         known = [pair for pair in zip(sides, words, strict=True) if pair[0] is not None]
         single = [
@@ -152,15 +161,13 @@ def to_copy(
         ]
         if not single:
             continue
-        kinds = encoded.get("token_type_ids")
-        spans = [(int(sides[p]), *encoded["offset_mapping"][p]) for p in single]
+        spans = [(int(sides[place]), *offsets[place]) for place in single]
         for number in range(augment.copies):
             random = np.random.default_rng([augment.seed, int(rows.ids[at]), number])
             count = max(1, round(augment.share * len(single)))
             chosen = np.sort(random.choice(len(single), count, replace=False))
             yield Copy(
-                int(rows.ids[at]), number, texts, ids,
-                None if kinds is None else np.asarray(kinds, dtype=np.int64),
+                int(rows.ids[at]), number, texts, inputs,
                 np.asarray(single)[chosen], [spans[each] for each in chosen],
                 random.random(count),
             )  # fmt: skip

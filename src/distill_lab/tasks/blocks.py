@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from distill_lab.tasks.cuts import Cuts
-from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.model_rows import ModelRows, rows_at_once
 from distill_lab.tasks.rows import Ids
 from distill_lab.tasks.token_file import TokenFile
 from distill_lab.types import Batch
 
 Own = TypeVar("Own", bound="BlockRows")
-_AT_ONCE = 2**27  # logits of a batch that is scored: half a GiB
 
 
 class BlockRows(ModelRows):
@@ -52,7 +51,7 @@ class BlockRows(ModelRows):
     @property
     def at_once(self) -> int:
         """How many blocks are scored at once: their logits take half a GiB."""
-        return max(1, _AT_ONCE // (self.classes * int(self.answers.max(initial=1))))
+        return rows_at_once(self, self.classes)
 
     def tokens_of(self, position: int) -> npt.NDArray[np.int64]:
         """Return the tokens of a block."""

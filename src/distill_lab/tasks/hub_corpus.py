@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from distill_lab.errors import ConfigError, DataError
@@ -69,7 +70,7 @@ class HubCorpus(Text):
         return f"{len(self._rows()):,} rows"
 
     def _rows(self) -> Any:
-        return load_hub(self.name, self.config or None, self.split)
+        return _loaded(self.name, self.config, self.split)
 
 
 def find_text(places: Sequence[str], key: str, column: str, lines: bool) -> Text:
@@ -93,6 +94,11 @@ def find_text(places: Sequence[str], key: str, column: str, lines: bool) -> Text
             " example hub:Salesforce/wikitext:wikitext-103-raw-v1:train; CONFIGURATION may be empty"
         )
     return HubCorpus(parts[0], parts[1], parts[2], column, lines)
+
+
+@lru_cache
+def _loaded(name: str, config: str, split: str) -> Any:
+    return load_hub(name, config or None, split)
 
 
 def _lines(texts: Iterator[str]) -> Iterator[str]:

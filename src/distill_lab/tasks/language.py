@@ -151,7 +151,7 @@ class LanguageTask(Task):
                 # The blocks that are trained on are what the selection split leaves of the corpus.
                 "train": splits.selection.fingerprint(),
                 "tokenizer": own,
-                **{n: self.evaluated(part.fingerprint()) for n, part in splits.evaluation.items()},
+                **{n: self.evaluated(splits.fingerprints[n]) for n in splits.evaluation},
             },
             self.max_length,
             self.problem,

@@ -16,6 +16,7 @@ from distill_lab.tasks.rows import Ids
 from distill_lab.types import Batch
 
 Own = TypeVar("Own", bound="ModelRows")
+_AT_ONCE = 2**27  # logits
 
 
 class ModelRows(Dataset[Batch], ABC):
@@ -100,3 +101,13 @@ class ModelRows(Dataset[Batch], ABC):
     @abstractmethod
     def padded(self, positions: Sequence[int]) -> dict[str, Tensor]:
         """Return the models' inputs for these rows."""
+
+
+def rows_at_once(rows: ModelRows, words: int) -> int:
+    """Return how many rows of words are scored at once: their logits take half a GiB.
+
+    Args:
+        rows: Some have more answers than others.
+        words: Of the vocabulary.
+    """
+    return max(1, _AT_ONCE // (words * int(rows.answers.max(initial=1))))

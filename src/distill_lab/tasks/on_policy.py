@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.generation import Sampling, generate
-from distill_lab.tasks.answer_rows import AnswerRows, Tokens, asking, prompts_of
+from distill_lab.generation import Sampling, Tokens, generate
+from distill_lab.tasks.answer_rows import AnswerRows, asking, prompts_of
+from distill_lab.tasks.tokens import padded
 from distill_lab.types import Batch
 
 
@@ -37,27 +37,24 @@ def written_by_student(
         answers = generate(model, rows.tokenizer, prompts, most, sampling, which)
     finally:
         model.train(training)
-    own = answered(batch.ids, prompts, answers, rows.padding["input_ids"])
+    own = answered(batch.ids, prompts, answers, rows.tokenizer)
     return own.to(batch.labels.device)
 
 
-def answered(ids: Tensor, prompts: Sequence[Tokens], answers: Sequence[Tokens], pad: int) -> Batch:
+def answered(
+    ids: Tensor,
+    prompts: Sequence[Tokens],
+    answers: Sequence[Tokens],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Batch:
     """Return prompts with answers as a batch in which each token of the answers is asked for.
 
     Args:
         ids: Of the rows.
         prompts: Tokens of each.
         answers: Tokens of each, at least one.
-        pad: What fills a row.
+        tokenizer: Tells what fills a row.
     """
     whole = [np.concatenate(pair) for pair in zip(prompts, answers, strict=True)]
     begins, lengths = (np.array([*map(len, side)])[:, None] for side in (prompts, whole))
-    places = np.arange(lengths.max())[None, :]
-    mask = places < lengths
-    inputs = np.full(mask.shape, pad, dtype=np.int64)
-    inputs[mask] = np.concatenate(whole)
-    given = {
-        "input_ids": torch.from_numpy(inputs),
-        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-    }
-    return asking(given, begins, lengths, ids)
+    return asking(padded([{"input_ids": row} for row in whole], tokenizer), begins, lengths, ids)

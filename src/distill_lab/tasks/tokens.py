@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from distill_lab.types import Batch
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 """What the store keeps of rows, by name."""
+Own = TypeVar("Own", bound="TokenRows")
 _CHUNK = 10_000
 
 
@@ -60,13 +62,17 @@ class TokenRows(ModelRows):
     def labelled(self) -> TokenRows:
         """Return the rows that have a label."""
         known = has_label(self.labels)
-        if known.all():
-            return self
-        tokens = np.repeat(known, self.lengths)
-        columns = {name: values[tokens] for name, values in self.columns.items()}
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[known])]).astype(np.int64)
-        kept = TokenRows(self.ids[known], self.labels[known], columns, offsets, self.padding)
-        return kept if self.for_teacher is None else kept.beside(self.for_teacher)
+        return self if known.all() else self.take(np.flatnonzero(known))
+
+    def take(self: Own, index: Ids) -> Own:
+        """Return the rows at these positions, with their ids."""
+        some, lengths = copy.copy(self), self.lengths[index]
+        some.ids, some.labels = self.ids[index], self.labels[index]
+        some.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        starts = self.offsets[index] - some.offsets[:-1]
+        where = np.repeat(starts, lengths) + np.arange(some.offsets[-1])
+        some.columns = {name: values[where] for name, values in self.columns.items()}
+        return some
 
     def arrays(self) -> Arrays:
         """Return what a tokeniser has made of the rows, for the store."""
@@ -122,6 +128,23 @@ class TokenRows(ModelRows):
             inputs[name] = torch.from_numpy(padded)
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
         return inputs
+
+
+def padded(
+    rows: Sequence[Mapping[str, npt.NDArray[Any]]], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Tensor]:
+    """Return rows that are in no table as models' inputs, padded to the longest.
+
+    Args:
+        rows: Tokens of each, by the name of the input.
+        tokenizer: Tells what padding is.
+    """
+    names, lengths = list(rows[0]), [len(row["input_ids"]) for row in rows]
+    columns = {name: np.concatenate([np.int32(row[name]) for row in rows]) for name in names}
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = np.arange(len(rows))
+    table = TokenRows(ids, ids, columns, offsets, padding_values(columns, tokenizer))
+    return table.padded(range(len(rows)))
 
 
 def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenRows:

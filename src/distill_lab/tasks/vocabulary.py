@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,28 +70,38 @@ def train_tokenizer(
     return _finished(tokenizer, max_length, model_input_names=names, **_SPECIAL)
 
 
-def whole_words(tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.bool_]:
-    """Tell which tokens are whole words of letters, `[vocabulary]`.
+@dataclass(frozen=True)
+class Words:
+    """A vocabulary, token by token.
 
-    In vocabularies that mark the beginnings of words (Ġ, ▁) those with a mark, else those that are
-    not marked as continuing one (##).
+    Attributes:
+        texts: Each token as text, without spaces around it.
+        whole: Which are whole words of letters, `[vocabulary]`: in vocabularies that mark the
+            beginnings of words (Ġ, ▁) those with a mark, else those that are not marked as
+            continuing one (##).
     """
-    every = list(range(len(tokenizer)))
-    tokens = tokenizer.convert_ids_to_tokens(every)
-    # As text, because byte-level vocabularies write bytes in signs of their own.
-    texts = tokenizer.batch_decode([[token] for token in every])
-    marked = any(token.startswith(("Ġ", "▁")) for token in tokens)
-    special = set(tokenizer.all_special_ids)
-    return np.array(
-        [
+
+    texts: list[str]
+    whole: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Words:
+        """Return the vocabulary of a tokeniser."""
+        every = list(range(len(tokenizer)))
+        tokens = tokenizer.convert_ids_to_tokens(every)
+        # As text, because byte-level vocabularies write bytes in signs of their own.
+        decoded = tokenizer.batch_decode([[token] for token in every])
+        texts = [str(text).strip() for text in decoded]
+        marked = any(token.startswith(("Ġ", "▁")) for token in tokens)
+        special = set(tokenizer.all_special_ids)
+        whole = [
             at not in special
             and token.startswith(("Ġ", "▁")) == marked
             and not token.startswith("##")
-            and str(text).strip().isalpha()
+            and text.isalpha()
             for at, token, text in zip(every, tokens, texts, strict=True)
-        ],
-        dtype=bool,
-    )
+        ]
+        return cls(texts, np.array(whole, dtype=bool))
 
 
 def _finished(tokenizer: Tokenizer, max_length: int, **more: Any) -> PreTrainedTokenizerBase:

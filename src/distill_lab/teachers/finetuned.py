@@ -99,8 +99,7 @@ class FineTuned(Teacher):
         self.model = model
         self.finetune = finetune
         self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
+        self.optim = AdamW(lr=lr, batch_size=batch_size)
         self.max_steps = max_steps
         self.seed = seed
         self.min_over_chance = min_over_chance
@@ -187,8 +186,8 @@ class FineTuned(Teacher):
         if self.is_finetuned(task):
             return []
         path = lab.store.path("teachers", self._ingredients(task, data, lab))
-        rows = self._budget(lab).rows_seen(len(data.of_teacher().train), self.batch_size)
-        return [Training(path, f"{self.name} on {task.name}", rows, self.batch_size)]
+        rows = self._budget(lab).rows_seen(len(data.of_teacher().train), self.optim.batch_size)
+        return [Training(path, f"{self.name} on {task.name}", rows, self.optim.batch_size)]
 
     def fingerprint(self, task: Task, data: Data, lab: Lab) -> str | None:
         """Return that of its fine-tuned weights; None where it has yet to be trained."""
@@ -208,7 +207,7 @@ class FineTuned(Teacher):
             "data": data.taught(),
             **data.cut(),
             "problem": {**asdict(data.problem), "metric": task.metrics[0], **task.scoring()},
-            "optim": asdict(AdamW(lr=self.lr, batch_size=self.batch_size)),
+            "optim": asdict(self.optim),
             **self._budget(lab).ingredients(),
         }
 
@@ -217,7 +216,7 @@ class FineTuned(Teacher):
             log.info("teacher: fine-tuning %s on %s", self.name, task.name)
             model = self._start(task, data)
             loggers = [CSVLogger(str(folder), name="", version="")]
-            module = FineTuning(model, task, AdamW(lr=self.lr, batch_size=self.batch_size))
+            module = FineTuning(model, task, self.optim)
             cost = fit(module, data.of_teacher(), self._budget(lab), folder, "teacher", loggers)
             if ranks.rank() > 0:
                 return
