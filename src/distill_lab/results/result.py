@@ -18,6 +18,7 @@ from distill_lab.store import write_atomically
 
 FILE = "result.json"
 FINISHED, PRUNED = "finished", "pruned"
+_LATER = ("problem", "fidelity", "bench")  # which results of earlier versions lack
 _PACKAGES = ("distill-lab", "torch", "pytorch-lightning", "transformers", "tokenizers")
 
 
@@ -62,6 +63,12 @@ class Result:
         versions: Of Python and the packages that compute.
         git: Revision of the working folder, empty outside a repository.
         config: The resolved configuration.
+        problem: What was to be learned, see `types.Problem`.
+        fidelity: How the student's answers on the evaluation split stand to the teacher's and to
+            the labels, by model: agreement, divergence, calibration (see `tasks.fidelity`).
+        bench: What serving costs, as `distill-lab bench` has measured it; one entry a form of the
+            model and a device.
+        folder: Where the result lies; not written into it.
     """
 
     study: str
@@ -78,6 +85,10 @@ class Result:
     status: str = FINISHED
     versions: dict[str, str] = field(default_factory=lambda: versions())
     git: str = field(default_factory=lambda: git_revision())
+    problem: dict[str, Any] = field(default_factory=dict)
+    fidelity: dict[str, dict[str, float]] = field(default_factory=dict)
+    bench: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = field(default=None, compare=False)
 
     def main(self, model: str) -> float | None:
         """Return a model's main metric, None if the run has no such model."""
@@ -106,6 +117,7 @@ class Result:
     def write(self, folder: Path) -> None:
         """Write `result.json`, whole or not at all."""
         content = {**asdict(self), "retention": self.retention, "gain": self.gain}
+        del content["folder"]
         write_atomically(folder / FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @staticmethod
@@ -123,7 +135,9 @@ class Result:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{item.name: content[item.name] for item in fields(cls)})
+            later = {name: content[name] for name in _LATER if name in content}
+            named = (item.name for item in fields(cls) if item.name not in (*_LATER, "folder"))
+            return cls(**{name: content[name] for name in named}, **later, folder=path.parent)
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not a result of distill-lab ({reason})") from error
