@@ -75,6 +75,33 @@ def test_a_wrong_value_of_one_job_stops_a_sweep_before_its_first(
     assert not list(tmp_path.glob("runs/*/*/")) and not (tmp_path / "store").exists()
 
 
+def test_choices_that_a_pattern_finds_are_left_out_where_they_do_not_fit(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "baseline=false", "launch.dry_run=true"]
+    found = sweep(tmp_path, *line, "objective=glob(s*)", "seed=1,2")
+    assert found.returncode == 0, found.stderr
+    (said,) = [each for each in found.stderr.splitlines() if "left out" in each]
+    assert "objective=sequence seed=1, objective=sequence seed=2" in said
+    assert "has answers" in said or "writes" in said, said
+    jobs = found.stdout.split("To compute")[0]
+    assert "objective=skew_kl seed=2" in jobs and "sequence" not in jobs
+
+    named = sweep(tmp_path, *line, "objective=sequence,skew_kl")
+    assert named.returncode == 2 and "objective=sequence" in named.stderr
+
+
+def test_a_wrong_value_beside_a_pattern_stops_a_sweep(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "objective=glob(h*)", "objective.lam=0.5,1.5"]
+    answer = sweep(tmp_path, *line)
+    assert answer.returncode == 2 and "objective.lam=1.5: lam weighs" in answer.stderr
+    assert "left out" not in answer.stderr
+    nothing = sweep(tmp_path, *tiny(finetuned, rows_file), "objective=glob(sequenc*)")
+    assert nothing.returncode == 2 and "left out" not in nothing.stderr
+
+
 def test_an_unknown_key_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:
     answer = sweep(tmp_path, "objectiv.lam=0,1")
     assert answer.returncode == 2

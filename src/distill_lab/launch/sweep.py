@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from distill_lab.config import Config, conf_dir, plain
-from distill_lab.errors import ConfigError, JobsFailed, UsageError
+from distill_lab.errors import JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
+from distill_lab.launch.fitting import Faults, globbed
 from distill_lab.launch.folder_lock import BUSY
 from distill_lab.launch.forecast import Foreseen, foresee
 from distill_lab.launch.jobs import (
@@ -65,7 +66,8 @@ class Sweep:
         jobs = self._jobs(list(dict.fromkeys(lines)))  # one that is there twice runs once
         todo = [job for job in jobs if not _done(job)]
         dry = self.config.launch.dry_run
-        foreseen = self._look_at(todo, pieces=dry)
+        foreseen, unfit = self._look_at(todo, jobs, pieces=dry)
+        jobs, todo = ([j for j in some if j.number not in unfit] for some in (jobs, todo))
         if dry:
             self._leave_no_trace()
             console().print(jobs_table(jobs, foreseen), cost_table(foreseen.values()))
@@ -79,7 +81,7 @@ class Sweep:
                 f" {failed[0][0].folder.parent}, and the same line tries them again"
             )
         by_line = {job.overrides: job for job in jobs}
-        return [_returned(by_line[line]) for line in lines]
+        return [_returned(by_line[line]) for line in lines if line in by_line]
 
     def _leave_no_trace(self) -> None:
         """Remove what Hydra has written of a sweep that was only told about."""
@@ -123,26 +125,40 @@ class Sweep:
             jobs.append(Job(number, overrides, tuple(names), place, flags, config, since))
         return jobs
 
-    def _look_at(self, jobs: list[Job], pieces: bool) -> dict[int, Foreseen]:
-        """Find out what can be known of jobs before any of them runs, by number.
+    def _look_at(
+        self, todo: list[Job], jobs: list[Job], pieces: bool
+    ) -> tuple[dict[int, Foreseen], set[int]]:
+        """Find out what can be known of jobs before any of them runs.
+
+        Args:
+            todo: Those that are not finished.
+            jobs: All.
+            pieces: Whether also what has to be computed.
+
+        Returns:
+            What is foreseen, by number, and which jobs are left out: those with a choice that a
+            pattern has found and that fits nothing else of the line.
 
         Raises:
-            ConfigError: With the faults of all jobs.
+            ConfigError: With the faults of all other jobs.
         """
-        faults, sound = dict[str, list[Job]](), list[tuple[Job, Config]]()
-        for job in jobs:
+        faults, sound = Faults(), list[tuple[Job, Config]]()
+        for job in todo:
             try:
                 sound.append((job, _plain(job)))
             except UsageError as error:
-                _note(faults, job, str(error).splitlines())
+                faults.note(job, str(error).splitlines())
         HydraConfig.instance().set_config(self.config)
         answers = foresee([config for _, config in sound], pieces) if sound else []
         foreseen = {job.number: found for (job, _), found in zip(sound, answers, strict=True)}
         for job, _ in sound:
-            _note(faults, job, foreseen[job.number].faults)
-        if faults:
-            raise ConfigError(_told(fault, having, jobs) for fault, having in faults.items())
-        return foreseen
+            faults.note(job, foreseen[job.number].faults)
+        unfit = faults.of_globs(globbed(self.config.hydra), jobs)
+        faults.refuse(todo, unfit)
+        for fault, having in unfit.items():
+            titles = ", ".join(dict.fromkeys(job.title for job in having[:3]))
+            log.warning("left out: %s%s: %s", titles, ", ..." * (len(having) > 3), fault)
+        return foreseen, {job.number for having in unfit.values() for job in having}
 
     def _flags(self) -> tuple[str, ...]:
         """Return what a job needs to compose as the sweep did: flags, and Hydra's own keys."""
@@ -179,18 +195,6 @@ def _plain(job: Job) -> Config:
     """
     HydraConfig.instance().set_config(job.config)  # for interpolations of `hydra:`
     return plain(job.config)
-
-
-def _note(faults: dict[str, list[Job]], job: Job, found: Iterable[str]) -> None:
-    for fault in found:
-        faults.setdefault(fault, []).append(job)
-
-
-def _told(fault: str, having: Sequence[Job], jobs: Sequence[Job]) -> str:
-    """Return a fault with the jobs that have it."""
-    if len(having) == len(jobs):
-        return fault
-    return f"{fault} (in {len(having)} of {len(jobs)} jobs, such as {having[0].title})"
 
 
 def _returned(job: Job) -> JobReturn:
