@@ -167,7 +167,7 @@ class Scene:
             tempfile.TemporaryDirectory(dir=self.folder) as out,
             logged(built.config, Path(out), "benchmark") as loggers,
         ):
-            fit(module, self.data, built.budget, Path(out), "student", loggers)
+            fit(module, self.data, built.budget, Path(out), "student", loggers, "benchmark")
             watch = Clock.of(module.trainer)
         torch.use_deterministic_algorithms(False)  # which a trainer leaves on
         return watch

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from pytorch_lightning.loggers import CSVLogger
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from distill_lab import ranks
+from distill_lab.csv_log import CsvLog
 from distill_lab.evaluation import answers, score
 from distill_lab.heads import described
 from distill_lab.lab import Lab
@@ -21,7 +20,7 @@ from distill_lab.modules import FineTuning
 from distill_lab.scores import Trained
 from distill_lab.store import digest
 from distill_lab.tasks import Data, Task
-from distill_lab.training import fit
+from distill_lab.training import fit, forget
 
 log = logging.getLogger(__name__)
 _FORMAT = 2  # raised when what the store holds of a baseline changes
@@ -49,12 +48,14 @@ def train_baseline(start: PreTrainedModel, task: Task, data: Data, lab: Lab) -> 
 
     def make(folder: Path) -> None:
         log.info("baseline: the same student without the teacher")
-        loggers = [CSVLogger(str(folder), name="", version="")]
+        loggers = [CsvLog(folder)]
         module = FineTuning(start, task, lab.optim)
-        cost = fit(module, data.of_baseline(), lab.budget, folder, "baseline", loggers)
+        cost = fit(
+            module, data.of_baseline(), lab.budget, folder, "baseline", loggers, digest(ingredients)
+        )
         if ranks.rank() > 0:
             return
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        forget(folder)
         save_file(answers(task, start, data, lab.device, "baseline"), folder / _ANSWERS)
         start.save_pretrained(folder / "student")
         data.save_tokenizer(folder / "student")
@@ -63,7 +64,7 @@ def train_baseline(start: PreTrainedModel, task: Task, data: Data, lab: Lab) -> 
 
     path, found = ranks.kept(
         lab.store, "baselines", ingredients, make,
-        f"{described(start.config)} on {task.name}",
+        f"{described(start.config)} on {task.name}", resumable=True,
     )  # fmt: skip
     log.info("baseline: %s %s", "found in the store:" if found else "kept as", path)
     scores = score(task, data, load_file(path / _ANSWERS))

@@ -64,6 +64,11 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
+def unfinished(path: Path) -> Path:
+    """Return the name of what a later process goes on with, until it is an entry."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
 def sweep(path: Path) -> None:
     """Delete what killed processes left, of an entry whose lock is held and of those beside it."""
     for left in path.parent.glob(".*.tmp"):

@@ -56,6 +56,30 @@ class Meter(pl.Callback):
         self.best_epoch = 0
         self.best = float("-inf")
         self._since = 0.0
+        self._started = time.perf_counter()
+        self._before = 0.0
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the training began, those of an earlier try that it went on from too."""
+        return self._before + time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a training that goes on has to know."""
+        running = time.perf_counter() - self._since
+        return {
+            "examples": self.examples,
+            "seconds": self.seconds + running,
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+            "wall": self.wall,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what another process has counted."""
+        self._before = state_dict["wall"]
+        for name in ("examples", "seconds", "best_epoch", "best"):
+            setattr(self, name, state_dict[name])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""

@@ -112,7 +112,12 @@ def together() -> None:
 
 
 def kept(
-    store: Store, kind: str, ingredients: Any, make: Callable[[Path], None], about: str
+    store: Store,
+    kind: str,
+    ingredients: Any,
+    make: Callable[[Path], None],
+    about: str,
+    resumable: bool = False,
 ) -> tuple[Path, bool]:
     """Return an entry of the store that all processes make together when it is not there.
 
@@ -122,9 +127,10 @@ def kept(
         ingredients: As for `Store.get`; the same in all processes.
         make: Called in all of them with the same empty folder, which the first fills.
         about: What it is, for people.
+        resumable: As for `Store.get`.
     """
     if world() == 1:
-        return store.get(kind, ingredients, make, about)
+        return store.get(kind, ingredients, make, about, resumable=resumable)
     if rank() > 0:
         folder: Path | None = by_first(_not_here)
         if folder is not None:
@@ -136,7 +142,7 @@ def kept(
         by_first(lambda: folder)
         make(folder)
 
-    path, found = store.get(kind, ingredients, lead, about)
+    path, found = store.get(kind, ingredients, lead, about, resumable=resumable)
     if found:
         by_first(lambda: None)
     together()

@@ -30,12 +30,13 @@ from distill_lab.model_card import save_student
 from distill_lab.models import count_parameters, state_fingerprint
 from distill_lab.modules import Distillation
 from distill_lab.parts import Parts, Reader, look_at
+from distill_lab.progress_files import FOLDER
 from distill_lab.results import Provenance, Result
 from distill_lab.results.predictions import write_predictions
 from distill_lab.results.result import PRUNED
 from distill_lab.results.tables import millions
 from distill_lab.scores import Trained
-from distill_lab.store import Store, write_atomically
+from distill_lab.store import Store, digest, write_atomically
 from distill_lab.tasks import Data, Task
 from distill_lab.teachers import Source
 from distill_lab.training import fit
@@ -78,8 +79,6 @@ def _compare(
     first = ranks.rank() == 0
     if first:
         Result.forget(out_dir)
-        # Of an earlier try; beside its checkpoint Lightning would put ours under another name.
-        shutil.rmtree(out_dir / "checkpoints", ignore_errors=True)
         write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
@@ -94,7 +93,7 @@ def _compare(
         learned = with_more_rows(parts.task, plan.splits, learned, teacher, lab)
         try:
             source = plan.signals.on(learned).source(teacher, lab)
-            models["student"] = _distil(parts, student, source, learned, lab, loggers)
+            models["student"] = _distil(config, parts, student, source, learned, lab, loggers)
         except Pruned as early:
             log.info("student: %s", early)
             result = _pruned(config, provenance, parts, learned, early)
@@ -109,6 +108,7 @@ def _compare(
             write_predictions(out_dir / "predictions.parquet", parts.task, plan.data, models)
             report(loggers, result)
             result.write(out_dir)
+            shutil.rmtree(out_dir / FOLDER, ignore_errors=True)
     return result
 
 
@@ -122,6 +122,7 @@ def _student(parts: Parts, teacher: Source, data: Data, seed: int) -> PreTrained
 
 
 def _distil(
+    config: Config,
     parts: Parts,
     student: PreTrainedModel,
     source: TeacherSource,
@@ -130,12 +131,20 @@ def _distil(
     loggers: list[Any],
 ) -> Trained:
     module = Distillation(student, source, parts.objective, parts.task, parts.optim)
-    cost = fit(module, data, lab.budget, lab.out_dir, "student", loggers)
+    cost = fit(
+        module, data, lab.budget, lab.out_dir, "student", loggers, _key(config, module, data)
+    )
     scores = ranks.by_first(
         lambda: score(parts.task, data, answers(parts.task, student, data, lab.device, "student"))
     )
     spent = {"parameters": count_parameters(student), **cost.plain()}
     return Trained(scores, spent, state_fingerprint(student.state_dict()))
+
+
+def _key(config: Config, module: Distillation, data: Data) -> str:
+    """Return what changes with whatever decides how the student's training goes."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("logger", "launch", "study")}
+    return digest([settings, state_fingerprint(module.state_dict()), data.prints()])
 
 
 def _result(

@@ -23,7 +23,7 @@ from typing import Any
 import xxhash
 
 from distill_lab.disk import saving
-from distill_lab.folders import discard, locked, sweep, temporary
+from distill_lab.folders import discard, locked, sweep, temporary, unfinished
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -101,6 +101,7 @@ class Store:
         make: Callable[[Path], None],
         about: str = "",
         size: int = 0,
+        resumable: bool = False,
     ) -> tuple[Path, bool]:
         """Return an entry, making it first when it is not there.
 
@@ -114,6 +115,8 @@ class Store:
             make: Writes the content into the empty folder that it is given.
             about: What it is, for people.
             size: Bytes that it will take, where they are known.
+            resumable: Whether `make` goes on from what a try that was ended has left in the folder;
+                it then finds that folder again.
 
         Returns:
             The folder, and whether it was found rather than made.
@@ -132,19 +135,31 @@ class Store:
                 if not found:
                     sweep(path)
                     with saving(self.root, "store_dir", size):
-                        self._make(path, make, ingredients, about)
+                        self._make(path, make, ingredients, about, resumable)
         return path, found is not None
 
-    def _make(self, path: Path, make: Callable[[Path], None], ingredients: Any, about: str) -> None:
-        work = temporary(path)
-        work.mkdir()
+    def _make(
+        self,
+        path: Path,
+        make: Callable[[Path], None],
+        ingredients: Any,
+        about: str,
+        resumable: bool,
+    ) -> None:
+        work = unfinished(path) if resumable else temporary(path)
+        work.mkdir(exist_ok=resumable)
         try:
             make(work)
             _seal(work, path.parent.name, ingredients, about)
             discard(path)
             work.rename(path)
-        finally:
+        except (KeyboardInterrupt, SystemExit):
+            if not resumable:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        except BaseException:
             shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def _files(folder: Path) -> dict[str, Path]:

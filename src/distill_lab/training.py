@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from distill_lab import ranks
 from distill_lab.better import sign
 from distill_lab.budget import Budget
+from distill_lab.callbacks import Resume
+from distill_lab.callbacks.resume import GoesOn
 from distill_lab.config import build
 from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
+from distill_lab.progress_files import FOLDER, ProgressFiles
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches, training_batches
+from distill_lab.types import Batch
 from distill_lab.under_lightning import Unwatched, interruptible, memory_unfilled, quiet
 
 
 def fit(
-    module: TrainedModel, data: Data, budget: Budget, out_dir: Path, name: str, loggers: list[Any]
+    module: TrainedModel,
+    data: Data,
+    budget: Budget,
+    out_dir: Path,
+    name: str,
+    loggers: list[Any],
+    key: str,
 ) -> Cost:
     """Train a module and leave it with the weights of its best epoch.
 
@@ -34,12 +45,14 @@ def fit(
         out_dir: Where checkpoints go.
         name: "teacher", "student" or "baseline", for the log.
         loggers: Built Lightning loggers.
+        key: Changes with whatever decides how the training goes. What an earlier try with the same
+            one has left in `out_dir` is gone on from; the weights are the same to the bit.
 
     Returns:
         What it took.
 
     Raises:
-        KeyboardInterrupt: If the training was interrupted.
+        KeyboardInterrupt: If the training was interrupted; `out_dir` then tells how far it was.
     """
     pl.seed_everything(budget.seed, verbose=False)
     rank, world = ranks.rank(), ranks.world()
@@ -55,31 +68,63 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
+        batches = training_batches(
+            data.train, batch_size, budget.seed, trainer.accumulate_grad_batches, rank, world
+        )
+        earlier = _go_on(trainer, batches, out_dir, key, name)
         module.role, module.rows, module.selection = name, data.train, data.selection
         module.some_unlabelled = data.train.labelled() is not data.train
-        accumulate = trainer.accumulate_grad_batches
         device = trainer.strategy.root_device
         if device.type == "cuda" and torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
-        started = time.perf_counter()
         with interruptible(trainer):
             trainer.fit(
                 module,
-                training_batches(data.train, batch_size, budget.seed, accumulate, rank, world),
+                batches,
                 scoring_batches(data.selection, 4 * batch_size, rank, world),
+                ckpt_path=earlier,
+                weights_only=True,
             )
         _load_best(trainer, module)
         module.float()  # which a precision such as bf16-true has changed in place
     examples = sum(ranks.gathered(meter.examples))
     return Cost(
-        round(time.perf_counter() - started, 3),
+        round(meter.wall, 3),
         examples,
         round(examples / max(meter.seconds, 1e-9), 2),
         _peak_memory_mb(device),
         meter.best_epoch,
         meter.sign * meter.best if meter.best_epoch else None,
     )
+
+
+def forget(out_dir: Path) -> None:
+    """Delete what only a training that goes on, or that chooses its best epoch, needs."""
+    for name in ("checkpoints", FOLDER):
+        shutil.rmtree(out_dir / name, ignore_errors=True)
+
+
+def _go_on(
+    trainer: pl.Trainer, batches: DataLoader[Batch], out_dir: Path, key: str, name: str
+) -> Path | None:
+    """Return the checkpoint of an earlier try; without one, what it left is deleted.
+
+    Batches and loggers are told where it stopped.
+    """
+    keeper = next((c for c in trainer.callbacks if isinstance(c, Resume)), None)  # type: ignore[attr-defined]
+    found = keeper and keeper.prepare(ProgressFiles(out_dir / FOLDER, key), name)
+    if not found:
+        if ranks.rank() == 0:
+            forget(out_dir)
+        ranks.together()
+        return None
+    file, earlier = found
+    batches.batch_sampler.go_on(earlier["epoch"], earlier["batches"])  # type: ignore[union-attr]
+    for logger, mark in zip(trainer.loggers, earlier["marks"], strict=True):
+        if isinstance(logger, GoesOn):
+            logger.go_on(mark)
+    return file
 
 
 def _strategy(budget: Budget, module: TrainedModel) -> Any:

@@ -14,6 +14,8 @@ import torch
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from distill_lab.callbacks.resume import Stopped
+
 
 class Unwatched(PassThroughProfiler):
     """No profiler, at no price: Lightning asks for some fifty of its contexts in each step."""
@@ -29,11 +31,17 @@ class Unwatched(PassThroughProfiler):
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     """Let Ctrl-C out; Lightning ends the process on its own, deaf to a second one.
 
-    A process that was told to end (SIGTERM) ends by it: Lightning's exit code would be 0.
+    A process that was told to end (SIGTERM) ends by it: Lightning's exit code would be 0. So does
+    one whose training has stopped for it, see `callbacks.resume`.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except Stopped as stopped:
+        if stopped.signal == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     except SIGTERMException:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
@@ -71,6 +79,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        # Batches are told where an earlier try stopped, in another way than Lightning knows.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         # A training that ends within its first epoch scores none.
         warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")
         try:

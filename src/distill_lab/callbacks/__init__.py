@@ -4,5 +4,6 @@ from distill_lab.callbacks.compiled import Compiled
 from distill_lab.callbacks.distillation import DistillationLoss
 from distill_lab.callbacks.progress import Progress
 from distill_lab.callbacks.pruning import Pruned, Pruning
+from distill_lab.callbacks.resume import Resume, Stopped
 
-__all__ = ["Compiled", "DistillationLoss", "Progress", "Pruned", "Pruning"]
+__all__ = ["Compiled", "DistillationLoss", "Progress", "Pruned", "Pruning", "Resume", "Stopped"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class LengthGrouped(Sampler[Positions]):
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self._done = (-1, 0)
 
     @property
     def sampler(self) -> LengthGrouped:
@@ -67,10 +69,23 @@ class LengthGrouped(Sampler[Positions]):
         """Choose the order of an epoch; Lightning calls this before each."""
         self.epoch = epoch
 
+    def go_on(self, epoch: int, batches: int) -> None:
+        """Leave out what an earlier try has seen of an epoch.
+
+        Args:
+            epoch: Which one.
+            batches: How many of its batches, in this process.
+        """
+        self._done = (epoch, batches)
+
     def __len__(self) -> int:
         return -(-len(self.lengths) // (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[Positions]:
+        done = self._done[1] if self.epoch == self._done[0] else 0
+        yield from islice(self._epoch(), done, None)
+
+    def _epoch(self) -> Iterator[Positions]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.lengths))
         span = self.batch_size * _WINDOW

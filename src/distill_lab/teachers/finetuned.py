@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab import ranks
 from distill_lab.budget import Budget
+from distill_lab.csv_log import CsvLog
 from distill_lab.errors import ConfigError
 from distill_lab.heads import has_head
 from distill_lab.lab import Lab
@@ -33,6 +32,7 @@ from distill_lab.models import (
 from distill_lab.modules import FineTuning
 from distill_lab.new_models import new_model, new_name
 from distill_lab.optim import AdamW
+from distill_lab.store import digest
 from distill_lab.tasks import Data, Task
 from distill_lab.tasks.rows import Splits
 from distill_lab.tasks.vocabulary import train_tokenizer
@@ -40,7 +40,7 @@ from distill_lab.teachers.base import Teacher, Training
 from distill_lab.teachers.caching import Caching, Kept, When
 from distill_lab.teachers.live import Live
 from distill_lab.teachers.scored import refuse_chance, stored_scores
-from distill_lab.training import fit
+from distill_lab.training import fit, forget
 
 CostDict = dict[str, float | int | None]
 log = logging.getLogger(__name__)
@@ -212,23 +212,26 @@ class FineTuned(Teacher):
         }
 
     def _from_store(self, task: Task, data: Data, lab: Lab) -> tuple[str, CostDict]:
+        ingredients = self._ingredients(task, data, lab)
+
         def make(folder: Path) -> None:
             log.info("teacher: fine-tuning %s on %s", self.name, task.name)
             model = self._start(task, data)
-            loggers = [CSVLogger(str(folder), name="", version="")]
             module = FineTuning(model, task, self.optim)
-            cost = fit(module, data.of_teacher(), self._budget(lab), folder, "teacher", loggers)
+            cost = fit(
+                module, data.of_teacher(), self._budget(lab), folder, "teacher",
+                [CsvLog(folder)], digest(ingredients),
+            )  # fmt: skip
             if ranks.rank() > 0:
                 return
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            forget(folder)
             model.save_pretrained(folder)
             data.save_tokenizer(folder)
             (folder / "cost.json").write_text(json.dumps(cost.plain()), encoding="utf-8")
 
         path, found = ranks.kept(
-            lab.store, "teachers", self._ingredients(task, data, lab), make,
-            f"{self.name} on {task.name}",
-        )  # fmt: skip
+            lab.store, "teachers", ingredients, make, f"{self.name} on {task.name}", resumable=True
+        )
         log.info("teacher: %s %s", "found in the store:" if found else "kept as", path)
         return str(path), json.loads((path / "cost.json").read_text(encoding="utf-8"))
 

@@ -1,0 +1,111 @@
+"""How far a training has come, on disk: two checkpoints, of which the newer complete one counts.
+
+A checkpoint is written under another name and renamed, then a note beside it tells its checksum
+and what it belongs to; without the note it counts for nothing. The one before goes last. So a
+process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill_lab.store import checksum, write_atomically
+
+log = logging.getLogger(__name__)
+FOLDER = "progress"
+_KEPT = 2
+
+
+class ProgressFiles:
+    """The checkpoints of one training that has not ended.
+
+    Args:
+        folder: Where they lie, alone.
+        key: Changes with whatever decides how the training goes; those of another key are ignored.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.key = key
+
+    def load(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest complete checkpoint and its content, None if there is none.
+
+        A damaged one is told, and the one before taken.
+        """
+        for file in self._noted():
+            note = _note(file)
+            if note.get("key") != self.key:
+                continue
+            fault = _fault(file, str(note.get("checksum")))
+            if fault:
+                log.warning("%s: damaged (%s); the one before is taken, if any", file, fault)
+                continue
+            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return file, content
+        return None
+
+    def write(self, step: int, save: Callable[[Path], None], first: bool = True) -> None:
+        """Keep a new checkpoint, and the one before.
+
+        Args:
+            step: Of the optimizer; larger than that of the one before.
+            save: Writes it to the file that it is given; called in every process that trains.
+            first: Whether this is the process that writes.
+        """
+        work = self.folder / "unfinished.tmp"
+        if first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        save(work)
+        if not first:
+            return
+        _to_disk(work)
+        file = self.folder / f"step-{step:09d}.ckpt"
+        note = {"key": self.key, "checksum": checksum(work)}
+        work.replace(file)
+        write_atomically(_beside(file), json.dumps(note) + "\n")
+        for old in self._noted()[_KEPT:]:
+            _beside(old).unlink()
+            old.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all of them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _noted(self) -> list[Path]:
+        """Return the checkpoints that have a note, the newest first."""
+        notes = sorted(self.folder.glob("step-*.json"), reverse=True)
+        return [note.with_suffix(".ckpt") for note in notes]
+
+
+def _beside(file: Path) -> Path:
+    return file.with_suffix(".json")
+
+
+def _note(file: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(_beside(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _fault(file: Path, recorded: str) -> str:
+    try:
+        return "" if checksum(file) == recorded else "its bytes have changed"
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _to_disk(file: Path) -> None:
+    """Have the system write what it holds of a file, so that a rename never comes before."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
