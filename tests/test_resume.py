@@ -9,16 +9,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill_lab.callbacks import Resume
+from distill_lab.hydra_entry import compose
+from distill_lab.launch.going_on import going_on
+from distill_lab.modules import Distillation, FineTuning
 from distill_lab.progress_files import FOLDER, ProgressFiles
 from distill_lab.random_states import random_states, restore
 from distill_lab.results import Result
+from distill_lab.run import run
 from tests.conftest import tiny
 
 # Dropout, accumulation, a schedule, and an objective with projections.
@@ -35,21 +42,53 @@ HARD = [
 ]
 
 
+def overrides(model: Path, rows: Path) -> list[str]:
+    changed = {override.split("=")[0] for override in HARD}
+    return [*(o for o in tiny(model, rows) if o.split("=")[0] not in changed), *HARD]
+
+
 def line(model: Path, rows: Path, folder: Path, *more: str) -> list[str]:
-    base = [o for o in tiny(model, rows) if not o.startswith(("trainer.max_ep", "teacher.epochs"))]
-    base = [o for o in base if not o.startswith("trainer.log")]
     place = [f"hydra.run.dir={folder}/run", f"store_dir={folder}/store"]
-    return [sys.executable, "-m", "distill_lab", "train", *base, *HARD, *place, *more]
+    return [sys.executable, "-m", "distill_lab", "train", *overrides(model, rows), *place, *more]
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "run" / "student" / "model.safetensors")
-
-
-def steps(file: Path) -> list[tuple[str, ...]]:
-    """Lines of metrics.csv without those that hold times."""
+def lines(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as opened:
-        return [tuple(sorted(row.items())) for row in csv.DictReader(opened)]
+        return list(csv.DictReader(opened))
+
+
+def same(whole: Path, other: Path) -> None:
+    """Hold two folders with a run and a store against each other, to the bit."""
+    expected, found = (
+        load_file(folder / "run" / "student" / "model.safetensors") for folder in (whole, other)
+    )
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    assert lines(whole / "run" / "metrics.csv") == lines(other / "run" / "metrics.csv")
+    for kind in ("teachers", "baselines"):
+        (mine,), (theirs,) = (
+            list((folder / "store" / kind).glob("[0-9a-f]*/metrics.csv"))
+            for folder in (whole, other)
+        )
+        assert mine.parent.name == theirs.parent.name
+        assert lines(mine) == lines(theirs), kind
+        (first,), (second,) = (
+            list(file.parent.rglob("model.safetensors")) for file in (mine, theirs)
+        )
+        assert first.read_bytes() == second.read_bytes()
+    one, two = (Result.read(folder / "run" / "result.json") for folder in (whole, other))
+    assert one.metrics == two.metrics
+    for model in one.cost:
+        for key in ("examples", "best_epoch", "selection"):
+            assert one.cost[model].get(key) == two.cost[model].get(key), (model, key)
+    assert not (other / "run" / FOLDER).exists()
+    left = [p for p in (other / "store").rglob(".*") if p.is_dir()]
+    assert not left, left
+
+
+def here(model: Path, rows: Path, folder: Path) -> None:
+    run(compose(*overrides(model, rows), f"store_dir={folder}/store"), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -59,42 +98,200 @@ def whole(
     """A run that nobody ended."""
     folder = tmp_path_factory.mktemp("whole")
     started = time.monotonic()
-    subprocess.run(line(encoder, rows_file, folder), check=True, stdin=subprocess.DEVNULL)
+    here(encoder, rows_file, folder)
     (folder / "seconds").write_text(str(time.monotonic() - started))
     yield folder
 
 
-@pytest.mark.slow
-def test_killed(encoder: Path, rows_file: Path, whole: Path, tmp_path: Path) -> None:
-    drawn = random.Random(int(os.environ.get("KILL_SEED", "1")))
-    most = float((whole / "seconds").read_text())
-    log = ""
-    for _ in range(4):
-        process = subprocess.Popen(
-            line(encoder, rows_file, tmp_path), stderr=subprocess.PIPE, text=True
-        )
-        try:
-            log += process.communicate(timeout=drawn.uniform(0.4, 1.0) * most)[1]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            log += process.communicate()[1]
-    done = subprocess.run(line(encoder, rows_file, tmp_path), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    print(log + done.stderr)
+class Ends:
+    """Ends trainings at steps of modules: as Ctrl-C does, or hard, with nothing saved."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
+
+    def hard(self, module: type[Any], call: int) -> None:
+        """Let the n-th step of a kind of module be the last of this process."""
+        step, calls = module.training_step, iter(range(call))
+
+        def training_step(self: Any, batch: Any, index: int) -> Any:
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return step(self, batch, index)
+
+        self.patch.setattr(module, "training_step", training_step)
+
+    def softly(self, step: int) -> None:
+        """Let Ctrl-C come at a step of the optimizer."""
+
+        def agreed(self: Any, trainer: Any, index: int) -> tuple[int, bool]:
+            return (signal.SIGINT if trainer.global_step == step else 0), False
+
+        self.patch.setattr(Resume, "_agreed", agreed)
+
+
+@pytest.mark.parametrize(
+    ("module", "call"), [(FineTuning, 60), (Distillation, 17), (Distillation, 70)]
+)
+def test_a_process_that_vanishes(
+    module: type[Any], call: int, encoder: Path, rows_file: Path, whole: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patch:
+        Ends(patch).hard(module, call)
+        with pytest.raises(BaseException) as ended:  # Lightning turns it into an exit
+            here(encoder, rows_file, tmp_path)
+        assert isinstance(ended.value, (KeyboardInterrupt, SystemExit))
+    with caplog.at_level("INFO"):
+        here(encoder, rows_file, tmp_path)
+    assert "goes on after step" in caplog.text
     same(whole, tmp_path)
 
 
-def same(whole: Path, other: Path) -> None:
-    expected, found = weights(whole), weights(other)
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        assert torch.equal(value, found[name]), name
-    assert steps(whole / "run" / "metrics.csv") == steps(other / "run" / "metrics.csv")
-    for kind in ("teachers", "baselines"):
-        (mine,) = (other / "store" / kind).glob("*/metrics.csv")
-        (theirs,) = (whole / "store" / kind).glob("*/metrics.csv")
-        assert mine.parent.name == theirs.parent.name
-        assert steps(theirs) == steps(mine), kind
-    results = [Result.read(folder / "run" / "result.json") for folder in (whole, other)]
-    assert results[0].metrics == results[1].metrics
-    assert not (other / "run" / FOLDER).exists()
+def test_ctrl_c_keeps_the_step_at_which_it_comes(
+    encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for step in (5, 25):  # of the teacher, which has 108 in two epochs; then again
+        with monkeypatch.context() as patch:
+            Ends(patch).softly(step)
+            with pytest.raises(KeyboardInterrupt):
+                here(encoder, rows_file, tmp_path)
+    with caplog.at_level("INFO"):
+        here(encoder, rows_file, tmp_path)
+    assert "teacher: goes on after step 25 of an earlier try" in caplog.text
+    same(whole, tmp_path)
+
+
+def test_what_belongs_to_other_settings_is_not_gone_on_from(tmp_path: Path) -> None:
+    files = ProgressFiles(tmp_path, "a")
+    files.write(3, lambda file: torch.save({"global_step": 3}, file))
+    found = ProgressFiles(tmp_path, "a").load()
+    assert found is not None and found[1] == {"global_step": 3}
+    assert ProgressFiles(tmp_path, "b").load() is None
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = ProgressFiles(tmp_path, "a")
+    for step in (3, 6, 9):
+        files.write(step, lambda file, step=step: torch.save({"global_step": step}, file))  # type: ignore[misc]
+    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == [
+        "step-000000006.ckpt", "step-000000009.ckpt",
+    ]  # fmt: skip
+    newest = tmp_path / "step-000000009.ckpt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    found = files.load()
+    assert found is not None and found[1] == {"global_step": 6}
+    assert "damaged" in caplog.text
+    (tmp_path / "step-000000006.json").unlink()  # a note that was not written counts for nothing
+    assert files.load() is None
+
+
+def test_a_write_that_is_ended_leaves_the_one_before(tmp_path: Path) -> None:
+    files = ProgressFiles(tmp_path, "a")
+    files.write(3, lambda file: torch.save({"global_step": 3}, file))
+
+    def ended(file: Path) -> None:
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.write(6, ended)
+    found = files.load()
+    assert found is not None and found[1]["global_step"] == 3
+
+
+def test_random_states_come_back(tmp_path: Path) -> None:
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    np.random.normal()  # which keeps a second number for later
+    file = tmp_path / "states.pt"
+    torch.save(random_states(), file)
+
+    def drawn() -> list[float]:
+        return [random.random(), float(np.random.normal()), float(torch.rand(()))]
+
+    first = drawn()
+    restore(torch.load(file, weights_only=True))
+    assert drawn() == first
+
+
+def ended_run(folder: Path, *typed: str, result: bool = False) -> Path:
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {o}\n" for o in typed))
+    if result:
+        (folder / "result.json").write_text("{}")
+    return folder
+
+
+def test_the_same_line_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = ["study=mine", "seed=2"]
+    ended_run(Path("runs/mine/2026-01-02_03-04-05.000006"), *typed, result=True)
+    assert going_on(typed) == typed
+    ended_run(Path("runs/mine/2026-01-02_03-04-05.000007"), *typed)
+    ended_run(Path("runs/mine/seed=2"), *typed)  # a sweep's
+    expected = "hydra.run.dir='runs/mine/2026-01-02_03-04-05.000007'"
+    assert going_on(["seed=2", "study=mine"]) == ["seed=2", "study=mine", expected]
+    assert going_on([*typed, "seed=3"]) == [*typed, "seed=3"]
+    assert going_on([*typed, "hydra.run.dir=x"]) == [*typed, "hydra.run.dir=x"]
+
+
+def test_a_run_is_named_to_go_on_with(tmp_path: Path) -> None:
+    folder = ended_run(tmp_path / "run", "study=mine", "seed=2")
+    place = f"hydra.run.dir='{folder}'"
+    assert going_on([f"resume={folder}"]) == ["seed=2", "study=mine", place]
+    done = ended_run(tmp_path / "done", "seed=2", result=True)
+    for given, told in {
+        (f"resume={tmp_path}",): "not the folder of a run",
+        (f"resume={done}",): "the run is finished",
+        (f"resume={folder}", "seed=3"): "leave out seed=3",
+    }.items():
+        with pytest.raises(ValueError, match=told):
+            going_on(given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_a_process_keeps_how_far_it_is(
+    number: signal.Signals, encoder: Path, rows_file: Path, whole: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        line(encoder, rows_file, tmp_path, "callbacks.resume.every_steps=null"),
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for told in process.stderr:
+        if told.startswith("student: epoch 1"):
+            break
+    process.send_signal(number)
+    rest = process.stderr.read()
+    code = process.wait(timeout=60)
+    assert code == (-number if number == signal.SIGTERM else 130), rest
+    assert "keeps how far it is" in rest
+    assert list((tmp_path / "run" / FOLDER).glob("step-*.ckpt"))
+    more = line(encoder, rows_file, tmp_path, "callbacks.resume.every_steps=null")
+    again = subprocess.run(more, capture_output=True, text=True, check=True)
+    assert "student: goes on after step" in again.stderr
+    same(whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(encoder: Path, rows_file: Path, whole: Path, tmp_path: Path) -> None:
+    drawn = random.Random(int(os.environ.get("KILL_SEED", "1")))
+    most = 1.5 * float((whole / "seconds").read_text()) + 15  # a process has to start as well
+    for _ in range(int(os.environ.get("KILLS", "6"))):
+        process = subprocess.Popen(
+            line(encoder, rows_file, tmp_path), stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(timeout=drawn.uniform(8, most))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(line(encoder, rows_file, tmp_path), check=True, capture_output=True)
+    same(whole, tmp_path)

@@ -58,7 +58,7 @@ def _guarded(verb: Callable[[list[str]], int], rest: list[str]) -> int:
         print(f"distill-lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("distill-lab: interrupted; the same line starts again", file=sys.stderr)
+        print("distill-lab: interrupted; the same line goes on", file=sys.stderr)
         return 130
 
 

@@ -31,6 +31,7 @@ from distill_lab.disk import refusal
 from distill_lab.errors import ConfigError, FolderInUse, JobsFailed, UsageError, did_you_mean
 from distill_lab.job import Recorded, run_job
 from distill_lab.launch.folder_lock import FolderTaken, is_further_rank
+from distill_lab.launch.going_on import going_on
 from distill_lab.launch.jobs import without_launching
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
@@ -96,6 +97,8 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
         raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
+    if not any(a in (*_MULTIRUN, *_SHOW) or _DRY.match(a) for a in arguments):
+        arguments = going_on(arguments)
     _refuse_nothing(arguments)
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence

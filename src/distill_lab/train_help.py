@@ -22,6 +22,7 @@ _TEXT = """distill-lab train: from a teacher, a student and a task to a comparis
   distill-lab train [GROUP=CHOICE ...] [KEY=VALUE ...]
   distill-lab train -m KEY=V1,V2 ...      every combination, one folder a job; typed again, it
                                           goes on with the jobs that are not finished
+  distill-lab train resume=RUN            go on with a run that was ended; so does the same line
   distill-lab train -m hydra/sweeper=optuna KEY='interval(LOW,HIGH)' KEY=V1,V2 ...
                                           a search for the best values; typed again, it goes on
 

@@ -113,7 +113,9 @@ def _go_on(
     Batches and loggers are told where it stopped.
     """
     keeper = next((c for c in trainer.callbacks if isinstance(c, Resume)), None)  # type: ignore[attr-defined]
-    found = keeper and keeper.prepare(ProgressFiles(out_dir / FOLDER, key), name)
+    # Processes that torchrun has started each have a folder by their own clock.
+    folder = Path(ranks.by_first(lambda: str(out_dir.absolute() / FOLDER)))
+    found = keeper and keeper.prepare(ProgressFiles(folder, key), name)
     if not found:
         if ranks.rank() == 0:
             forget(out_dir)

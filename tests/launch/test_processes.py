@@ -96,7 +96,7 @@ def test_ctrl_c_while_the_libraries_are_imported_says_one_sentence(
         assert sweep.wait(60) == 130
         until(lambda: not running(tmp_path), 30)
     said = (tmp_path / "said").read_text()
-    assert "interrupted; the same line starts again" in said and "Traceback" not in said
+    assert "interrupted; the same line goes on" in said and "Traceback" not in said
 
 
 def _command(pid: int) -> str:

@@ -53,6 +53,14 @@ class DistillationLoss(pl.Callback):
         self._warned = False
         self._logged = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a training that goes on has to know."""
+        return {"logged": self._logged, "warned": self._warned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what another process has told."""
+        self._logged, self._warned = state_dict["logged"], state_dict["warned"]
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
