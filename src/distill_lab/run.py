@@ -167,7 +167,7 @@ def _result(
         rows=data.counts(),
         fingerprints={**data.prints(), **{n: m.fingerprint for n, m in models.items()}},
         config=asdict(config),
-        problem=asdict(data.problem),
+        problem={**asdict(data.problem), "labels": list(data.problem.labels)},
     )
 
 
