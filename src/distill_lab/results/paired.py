@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from distill_lab import better
 from distill_lab.errors import DataError
 from distill_lab.results import inference
+from distill_lab.results.asked import Answers, Asked
 from distill_lab.results.cells import Cell
-from distill_lab.results.metrics import NotThere, scored
-from distill_lab.results.predictions import Predictions, read_predictions
+from distill_lab.results.metrics import NotThere
 from distill_lab.results.resampling import Floats, Resamples
 from distill_lab.results.result import Result
-from distill_lab.results.rowwise import Scored
+from distill_lab.results.rowwise import Scored, over
 
 TIMES = 1000  # samples: the standard error they give is within some 2 % of that of endless ones
 _NEAR = 1e-4  # how near a metric from the file has to be to the one in the result
@@ -69,7 +67,7 @@ class Tester:
     def __init__(self, metrics: Sequence[str], why_not: str = "") -> None:
         self.metrics = list(metrics)
         self.why_not = why_not
-        self._asked: npt.NDArray[Any] | None = None  # which rows the first run was asked
+        self._asked = Asked()
         self._resamples: dict[str, Resamples] = {}  # by evaluation set
         self._baselines: dict[tuple[str, str], tuple[Scored, Floats]] = {}
 
@@ -81,98 +79,68 @@ class Tester:
         opened = self.why_not or self._open(runs)
         return {metric: self._gain(metric, runs, opened) for metric in self.metrics}
 
-    def _open(self, runs: Sequence[Result]) -> list[Predictions] | str:
-        """Return the predictions of runs, or why there are none for all of them."""
+    def _open(self, runs: Sequence[Result]) -> list[Answers] | str:
+        """Return the answers of runs, or why there are none for all of them."""
         found = []
         for run in runs:
             if run.folder is None:
                 return "the results lie in no folder"
+            known = all((_baseline(run), metric) in self._baselines for metric in self.metrics)
+            models = ["student"] if known else ["student", "baseline"]
             try:
-                predictions = read_predictions(run.folder)
-                self._same_rows(predictions)
+                found.append(self._asked.answers(run.folder, models))
             except DataError as error:
                 return _short(error, run.folder)
-            found.append(predictions)
         return found
 
-    def _same_rows(self, predictions: Predictions) -> None:
-        """Hold a run's rows against those of the first run.
-
-        Raises:
-            DataError: If they are others.
-        """
-        columns = predictions.columns(["split", "id"])
-        own = np.stack([columns["split"].astype(str), columns["id"].astype(str)])
-        if self._asked is None:
-            self._asked = own
-        elif own.shape != self._asked.shape or not np.array_equal(own, self._asked):
-            raise DataError(f"{predictions.file}: its rows are not those of the other runs")
-
-    def _gain(
-        self, metric: str, runs: Sequence[Result], opened: Sequence[Predictions] | str
-    ) -> Gain:
+    def _gain(self, metric: str, runs: Sequence[Result], opened: Sequence[Answers] | str) -> Gain:
         sign = better.sign(metric)
         each = [
             sign * (run.metrics["student"][metric] - run.metrics["baseline"][metric])
             for run in runs
         ]
-        mean = sum(each) / len(each)
-        gain = Gain(mean, float(np.std(each, ddof=1)) if len(each) > 1 else None, len(each))
+        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
+        gain = Gain(sum(each) / len(each), sd, len(each))
         if isinstance(opened, str):
             return replace(gain, why_not=opened)
         try:
-            return self._tested(metric, gain, each, list(zip(runs, opened, strict=True)))
+            return self._tested(metric, gain, each, runs, opened)
         except (DataError, NotThere) as error:
             return replace(gain, why_not=_short(error, runs[0].folder))
 
     def _tested(
-        self, metric: str, gain: Gain, each: Sequence[float],
-        runs: Sequence[tuple[Result, Predictions]],
+        self, metric: str, gain: Gain, each: Sequence[float], runs: Sequence[Result],
+        opened: Sequence[Answers],
     ) -> Gain:  # fmt: skip
-        samples: Floats = np.zeros(TIMES)
-        differing: npt.NDArray[np.bool_] | None = None
-        mcnemar = None
-        for run, predictions in runs:
-            student, baseline, base_samples, split = self._both(metric, run, predictions)
-            own = student.over(self._samples(split, len(student.told())))
-            samples += better.sign(metric) * (own - base_samples) / len(runs)
-            differ = (student.told() != baseline.told()).any(axis=1)
-            differing = differ if differing is None else differing | differ
-            mcnemar = _mcnemar(metric, student, baseline)
-        assert differing is not None
-        found = inference.interval(each, samples, int(differing.sum()))
-        exact = mcnemar if len(runs) == 1 else None
+        students, baselines, drawn = self._both(metric, runs, opened)
+        sign = better.sign(metric)
+        samples: Floats = sign * np.mean(
+            [s - b for s, (_, b) in zip(drawn, baselines, strict=True)], axis=0
+        )
+        pairs = [(s, b) for s, (b, _) in zip(students, baselines, strict=True)]
+        differ = np.stack([(s.told() != b.told()).any(axis=1) for s, b in pairs]).any(axis=0)
+        found = inference.interval(each, samples, int(differ.sum()))
+        exact = _mcnemar(metric, *pairs[0]) if len(runs) == 1 else None
         return replace(
             gain, low=found.low, high=found.high, p=found.p if exact is None else exact,
             test=MCNEMAR if exact is not None else ROWS if len(runs) == 1 else BOTH,
         )  # fmt: skip
 
     def _both(
-        self, metric: str, run: Result, predictions: Predictions
-    ) -> tuple[Scored, Scored, Floats, str]:
-        """Return student and baseline under a metric, and the baseline's value in each sample."""
-        student, split = scored(metric, "student", predictions)
-        self._check(metric, "student", student, run, predictions)
-        key = run.fingerprints.get("baseline", str(run.folder)), metric
-        if key not in self._baselines:
-            baseline, _ = scored(metric, "baseline", predictions)
-            self._check(metric, "baseline", baseline, run, predictions)
-            samples = self._samples(split, len(baseline.told()))
-            self._baselines[key] = baseline, baseline.over(samples)
-        return student, *self._baselines[key], split
-
-    def _check(
-        self, metric: str, model: str, found: Scored, run: Result, predictions: Predictions
-    ) -> None:
-        told, value = run.metrics[model][metric], found.value()
-        if abs(told - value) > _NEAR * max(1.0, abs(told)):
-            raise DataError(
-                f"{predictions.file}: by it {metric} of the {model} is {value:.4f}, by result.json"
-                f" {told:.4f}"
-            )
-
-    def _samples(self, split: str, rows: int) -> Resamples:
-        return self._resamples.setdefault(split, Resamples(rows, TIMES))
+        self, metric: str, runs: Sequence[Result], opened: Sequence[Answers]
+    ) -> tuple[list[Scored], list[tuple[Scored, Floats]], list[Floats]]:
+        """Return students, baselines with their value in each sample, and the students' values."""
+        split = opened[0].set_of(metric)
+        resamples = self._resamples.setdefault(split, Resamples(self._asked.size(split), TIMES))
+        students, baselines = [], []
+        for run, answers in zip(runs, opened, strict=True):
+            students.append(_checked(metric, "student", run, answers))
+            key = _baseline(run), metric
+            if key not in self._baselines:
+                baseline = _checked(metric, "baseline", run, answers)
+                self._baselines[key] = baseline, over([baseline], resamples)[0]
+            baselines.append(self._baselines[key])
+        return students, baselines, over(students, resamples)
 
 
 def corrected(gains: Sequence[Mapping[str, Gain]]) -> list[dict[str, Gain]]:
@@ -182,27 +150,45 @@ def corrected(gains: Sequence[Mapping[str, Gain]]) -> list[dict[str, Gain]]:
         gains: Of each cell, by metric.
     """
     found = [dict(each) for each in gains]
-    for metric in {name for each in gains for name in each}:
-        tested = [(each, each[metric]) for each in found if metric in each]
-        known = [(each, gain, gain.p) for each, gain in tested if gain.p is not None]
-        for (each, gain, _), adjusted in zip(
-            known, inference.holm([p for _, _, p in known]), strict=True
-        ):
-            each[metric] = replace(gain, adjusted=adjusted)
+    for metric in dict.fromkeys(name for each in gains for name in each):
+        known = [each for each in found if metric in each and each[metric].p is not None]
+        levels = [each[metric].p or 0.0 for each in known]
+        for each, adjusted in zip(known, inference.holm(levels), strict=True):
+            each[metric] = replace(each[metric], adjusted=adjusted)
+    return found
+
+
+def _baseline(run: Result) -> str:
+    return run.fingerprints.get("baseline") or str(run.folder)
+
+
+def _checked(metric: str, model: str, run: Result, answers: Answers) -> Scored:
+    """Return a model's answers under a metric, held against the result.
+
+    Raises:
+        NotThere: If the file does not tell the metric.
+        DataError: If it tells another value than the result.
+    """
+    found = answers.scored(metric, model)
+    told, value = run.metrics[model][metric], found.value()
+    if not abs(told - value) <= _NEAR * max(1.0, abs(told)):
+        raise DataError(
+            f"predictions.parquet and result.json are of different runs: {metric} of the {model} is"
+            f" {value:.4f} by the one, {told:.4f} by the other"
+        )
     return found
 
 
 def _mcnemar(metric: str, student: Scored, baseline: Scored) -> float | None:
     """Return McNemar's p where the metric is a share of rows that are right, else None."""
-    if metric.partition("_")[0] not in ("accuracy", "exact"):
-        return None
     ours, theirs = student.told(), baseline.told()
+    if not metric.startswith(("accuracy", "exact")) or ours.shape[1] != 1:
+        return None
     if not (np.isin(ours, (0, 1)).all() and np.isin(theirs, (0, 1)).all()):
         return None
-    won = int((ours[:, 0] > theirs[:, 0]).sum())
-    return inference.mcnemar(won, int((ours[:, 0] < theirs[:, 0]).sum()))
+    return inference.mcnemar(int((ours > theirs).sum()), int((ours < theirs).sum()))
 
 
 def _short(error: Exception, folder: Path | None) -> str:
-    """Return an error without the way to the run's folder, which the table does not tell."""
-    return str(error).replace(f"{folder}{'/'}", "") if folder else str(error)
+    """Return an error without the way to the run's folder, so that those of several runs agree."""
+    return str(error).replace(f"{folder}/", "") if folder else str(error)

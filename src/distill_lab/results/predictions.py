@@ -60,11 +60,13 @@ class Predictions:
         file: The parquet file.
         names: Its columns.
         rows: Number of lines, of all evaluation sets together.
+        numbers: Names of the columns that hold numbers, or whether something is so.
     """
 
     file: Path
     names: tuple[str, ...]
     rows: int
+    numbers: frozenset[str] = frozenset()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -87,8 +89,21 @@ class Predictions:
                 f"{self.file}: it has no column {missing[0]}; an earlier version wrote it, train"
                 " the run again"
             )
-        table = _opened(self.file).read(columns=list(names))
+        table = self.table(names)
         return {name: table.column(name).to_numpy() for name in names}
+
+    def table(self, names: Sequence[str]) -> Any:
+        """Return columns as a pyarrow table.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        import pyarrow as pa
+
+        try:
+            return _opened(self.file).read(columns=list(names), use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(_none(self.file, error)) from error
 
     def logits(self, model: str) -> npt.NDArray[np.float32] | None:
         """Return a model's logits `[rows, labels]`; None where the task keeps none.
@@ -99,7 +114,7 @@ class Predictions:
         name = f"{model}_logits"
         if name not in self.names:
             return None
-        column = _opened(self.file).read(columns=[name]).column(name).combine_chunks()
+        column = self.table([name]).column(name).combine_chunks()
         flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
         if not self.rows or len(flat) % self.rows:
             raise DataError(f"{self.file}: the rows of {name} have different lengths")
@@ -118,12 +133,17 @@ def read_predictions(folder: Path) -> Predictions:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise DataError(f"{file}: it is not there")
+    import pyarrow as pa
+
     opened = _opened(file)
-    names = tuple(opened.schema_arrow.names)
+    schema = opened.schema_arrow
+    names = tuple(schema.names)
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise DataError(f"{file}: not the predictions of a run (it has no column {missing[0]})")
-    return Predictions(file, names, opened.metadata.num_rows)
+    kinds = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean
+    numbers = frozenset(one.name for one in schema if any(kind(one.type) for kind in kinds))
+    return Predictions(file, names, opened.metadata.num_rows, numbers)
 
 
 def _opened(file: Path) -> Any:
@@ -133,5 +153,8 @@ def _opened(file: Path) -> Any:
     try:
         return parquet.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{file}: not a parquet file ({reason})") from error
+        raise DataError(_none(file, error)) from error
+
+
+def _none(file: Path, error: Exception) -> str:
+    return f"{file}: not a parquet file ({str(error).splitlines()[0]})"

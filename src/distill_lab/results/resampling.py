@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +28,7 @@ class Resamples:
         self.rows = rows
         self.times = times
         self._seed = seed
+        self._kept: dict[np.dtype[np.floating], list[npt.NDArray[np.floating]]] = {}
 
     @cached_property
     def counts(self) -> npt.NDArray[np.uint8]:
@@ -38,12 +40,6 @@ class Resamples:
             sample[:] = np.bincount(drawn, minlength=self.rows)
         return found
 
-    @cached_property
-    def _weights(self) -> npt.NDArray[np.float64] | None:
-        """The counts as numbers that are multiplied fast, where they are few."""
-        small = self.times * self.rows <= _AT_ONCE
-        return self.counts.astype(np.float64) if small else None
-
     def sums(self, columns: Floats) -> Floats:
         """Return the sums of columns over each sample.
 
@@ -53,12 +49,19 @@ class Resamples:
         Returns:
             `[times, columns]`.
         """
-        if self._weights is not None:
-            found: Floats = self._weights @ columns
-            return found
-        step = max(1, _AT_ONCE // max(self.rows, 1))
-        parts = [
-            self.counts[at : at + step].astype(np.float64) @ columns
-            for at in range(0, self.times, step)
-        ]
-        return np.concatenate(parts)
+        # Whole numbers are added exactly in half the time.
+        whole = bool((columns == np.rint(columns)).all()) and self.rows < 2**16
+        kind = np.float32 if whole and float(np.abs(columns).max(initial=0)) < 2**8 else np.float64
+        given = columns.astype(kind)
+        parts = [weights @ given for weights in self._weights(np.dtype(kind))]
+        return np.concatenate(parts).astype(np.float64)
+
+    def _weights(self, kind: np.dtype[np.floating]) -> Iterable[npt.NDArray[np.floating]]:
+        """Give the counts as numbers that are multiplied fast; kept where they are few."""
+        if kind not in self._kept:
+            step = max(1, _AT_ONCE // max(self.rows, 1))
+            parts = (self.counts[at : at + step].astype(kind) for at in range(0, self.times, step))
+            if self.times > step:
+                return parts
+            self._kept[kind] = list(parts)
+        return self._kept[kind]

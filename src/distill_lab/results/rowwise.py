@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,9 +20,6 @@ class Scored(Protocol):
 
     def value(self) -> float:
         """Return the metric over all rows."""
-
-    def over(self, samples: Resamples) -> Floats:
-        """Return the metric of each sample, `[times]`."""
 
     def told(self) -> Floats:
         """Return what of each row the metric looks at, `[rows, ...]`: rows alike score alike."""
@@ -43,10 +40,6 @@ class Sums:
     def value(self) -> float:
         """Return the metric over all rows."""
         return float(self.of(self.columns.sum(axis=0)))
-
-    def over(self, samples: Resamples) -> Floats:
-        """Return the metric of each sample, `[times]`."""
-        return self.of(samples.sums(self.columns))
 
     def told(self) -> Floats:
         """Return the columns."""
@@ -93,6 +86,22 @@ class Ranked:
         return pearson(np.stack(sums, axis=-1))
 
 
+def over(models: Sequence[Scored], samples: Resamples) -> list[Floats]:
+    """Return a metric of several models in each sample, `[times]` for each.
+
+    Args:
+        models: Their answers under one metric.
+        samples: Of the rows.
+    """
+    sums = [model for model in models if isinstance(model, Sums)]
+    if len(sums) < len(models):
+        return [model.over(samples) for model in models if isinstance(model, Ranked)]
+    drawn = samples.sums(np.concatenate([model.columns for model in sums], axis=1))
+    ends = np.cumsum([model.columns.shape[1] for model in sums])[:-1]
+    parts = np.split(drawn, ends, axis=1)
+    return [model.of(part) for model, part in zip(sums, parts, strict=True)]
+
+
 def _ranks(values: Floats, counts: Floats) -> Floats:
     """Return the centred mid-ranks of values within samples, `[samples, rows]`."""
     _, where, sizes = np.unique(values, return_inverse=True, return_counts=True)
@@ -117,8 +126,10 @@ def mean_of(values: Floats, weights: Floats | None = None) -> Sums:
         values: Of each row, `[rows]`.
         weights: How much each row counts, such as its tokens.
     """
-    share = np.ones_like(values) if weights is None else weights
-    columns = np.stack([values * share, share], axis=1)
+    if weights is None:
+        rows = max(len(values), 1)  # of each sample, too
+        return Sums(values[:, None], lambda sums: sums[..., 0] / rows)
+    columns = np.stack([values * weights, weights], axis=1)
     return Sums(columns, lambda sums: _ratio(sums[..., 0], sums[..., 1]))
 
 
