@@ -22,10 +22,10 @@ from distill_lab.under_lightning import quiet
 # Parts of a trainer's configuration that change what is shown, not what is learned.
 _COSMETIC = {"log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"}
 _COUNTED = {"devices", "num_nodes"}  # by `Budget.world`, for "auto" is not the same everywhere
-_COSMETIC_CALLBACKS = {"distillation", "progress", "pruning", "resume"}
+_COSMETIC_CALLBACKS = {"distillation", "finite", "progress", "pruning", "resume"}
 _MACHINE = ("_target_", "accelerator", "devices", "strategy", "num_nodes", "precision",
             "deterministic", *sorted(_COSMETIC))  # fmt: skip
-_TEACHER_CALLBACKS = {"checkpoint", "progress", "resume"}
+_TEACHER_CALLBACKS = {"checkpoint", "finite", "progress", "resume"}
 
 
 Mixed = Literal["", "bf16", "16"]

@@ -28,6 +28,10 @@ class ModelError(UsageError):
     """A teacher or student that cannot be loaded or does not fit the task."""
 
 
+class TrainingError(UsageError):
+    """A training that came to numbers that are not finite."""
+
+
 class DiskError(UsageError):
     """A disk that is full, or a folder that may not be written to."""
 

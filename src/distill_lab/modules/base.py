@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill_lab import ranks
 from distill_lab.better import sign
+from distill_lab.finite import Finite
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
 from distill_lab.tasks import Task
@@ -68,6 +71,38 @@ class TrainedModel(pl.LightningModule):
         main = self.task.metrics[0]
         self.log("selection/score", sign(main) * scores[main], logger=False, prog_bar=True)
 
+    def noted(self, batch: Batch, terms: Mapping[str, Tensor]) -> None:
+        """Remember what a step is computed from, for who has to tell that it is not finite."""
+        guard = self._finite
+        if guard is not None:
+            guard.note(batch, {name: total.detach() for name, total in terms.items()})
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip; where somebody looks at the norm, with the norm that was looked at."""
+        guard, kind = self._finite, str(gradient_clip_algorithm or "norm").rpartition(".")[2]
+        if guard is None or kind.lower() != "norm":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        guard.clip(self.trainer, optimizer, float(gradient_clip_val or 0))
+
+    @property
+    def _finite(self) -> Finite | None:
+        """Who looks at the gradients, in a training whose gradients lie here as they are."""
+        trainer = self._trainer
+        if trainer is None or trainer.precision == "16-mixed" or not _plain(trainer.strategy):
+            return None
+        found: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        return next((each for each in found if isinstance(each, Finite)), None)
+
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule."""
         return self.optim.configure(self, int(self.trainer.estimated_stepping_batches))
+
+
+def _plain(strategy: Any) -> bool:
+    return isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))

@@ -77,6 +77,7 @@ class Distillation(TrainedModel):
             else:
                 terms = self.objective(student, teacher, batch)
         loss = sum(term.part(batch) for term in terms.values())
+        self.noted(batch, {name: term.total for name, term in terms.items()})
         return {
             "loss": loss,
             "terms": terms,

@@ -16,6 +16,7 @@ class FineTuning(TrainedModel):
         """Return the mean hard loss of the batch."""
         hard = Term(hard_loss(self.answer(batch).logits, batch.labels), "answers", 1.0)
         loss = hard.part(batch)
+        self.noted(batch, {"hard": hard.total})
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:
             self.log("train/loss", loss.detach())
