@@ -32,12 +32,13 @@ from distill_lab.modules import Distillation
 from distill_lab.parts import Parts, Reader, look_at
 from distill_lab.progress_files import FOLDER
 from distill_lab.results import Provenance, Result
-from distill_lab.results.predictions import write_predictions
+from distill_lab.results.predictions import PREDICTIONS, answer_tables, write_predictions
 from distill_lab.results.result import PRUNED
 from distill_lab.results.tables import millions
 from distill_lab.scores import Trained
 from distill_lab.store import Store, digest, write_atomically
 from distill_lab.tasks import Data, Task
+from distill_lab.tasks.fidelity import fidelity
 from distill_lab.teachers import Source
 from distill_lab.training import fit
 from distill_lab.types import TeacherSource
@@ -105,7 +106,9 @@ def _compare(
         result = _result(config, provenance, parts.task, learned, parts.teacher.name, models)
         if first:
             save_student(out_dir / "student", student, data.tokenizer, result, data.problem)
-            write_predictions(out_dir / "predictions.parquet", parts.task, plan.data, models)
+            tables = answer_tables(parts.task, plan.data, models)
+            write_predictions(out_dir / PREDICTIONS, tables)
+            result.fidelity = fidelity(plan.data.problem, next(iter(tables.values())))
             report(loggers, result)
             result.write(out_dir)
             shutil.rmtree(out_dir / FOLDER, ignore_errors=True)

@@ -48,7 +48,7 @@ class Asked:
 
     def _begin(self, rows: dict[str, Any]) -> None:
         self._rows = rows
-        split = rows["split"].to_numpy().astype(str)
+        split = np.asarray(rows["split"].to_pylist(), dtype=str)
         self._sets = {str(name): split == name for name in np.unique(split)}
         self._numbers = {n: rows[n].to_numpy() for n in rows if n not in ("split", "id")}
 

@@ -35,7 +35,7 @@ import numpy as np
 from distill_lab.results.resampling import Floats
 
 LEVEL = 0.05
-_STEPS = 200  # halvings of the level; enough for the smallest float
+_EXACT = 1e-5  # how exactly a level is found, as a share of it
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,18 @@ def _half_width(level: float, rows: float, seeds: float, free: tuple[int, int]) 
 
 def _level(distance: float, rows: float, seeds: float, free: tuple[int, int]) -> float:
     """Return the level at which the interval just reaches a distance, by halving on a log scale."""
+    from scipy.special import stdtr
+
     if distance == 0.0:
         return 1.0
+    if seeds == 0.0 or rows == 0.0:  # Student's t
+        t, own = (rows, free[0]) if seeds == 0.0 else (seeds, free[1])
+        return 2 * float(stdtr(own, -distance / math.sqrt(t))) if t else 0.0
     low, high = math.log(1e-300), 0.0
-    for _ in range(_STEPS):
+    while high - low > _EXACT:
         middle = (low + high) / 2
         wide = _half_width(math.exp(middle), rows, seeds, free) > distance
         low, high = (middle, high) if wide else (low, middle)
-        if high - low < 1e-10:
-            break
     return math.exp(high)
 
 

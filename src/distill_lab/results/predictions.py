@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,28 @@ _NEEDED = ("split", "id")
 Values = npt.NDArray[Any]
 
 
-def write_predictions(path: Path, task: Task, data: Data, models: Mapping[str, Trained]) -> None:
+def answer_tables(
+    task: Task, data: Data, models: Mapping[str, Trained]
+) -> dict[str, dict[str, Any]]:
+    """Return the columns of each evaluation set, the main one first, see `Task.table`.
+
+    Args:
+        task: Says what answers are.
+        data: Rows in the order of the answers.
+        models: Teacher, student and baseline by name.
+    """
+    tables = {}
+    for split, rows in data.evaluation.items():
+        given = {name: model.scores.answers[split] for name, model in models.items()}
+        table = dict(task.table(rows, given))
+        if data.for_teacher is not None and "teacher" in given:  # whose tokens are others
+            read = data.for_teacher.evaluation[split]
+            table |= task.table(read, {"teacher": given["teacher"]})
+        tables[split] = table
+    return tables
+
+
+def write_predictions(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
     """Write one line for each thing that is asked of a model.
 
     Columns: `split`, and those of the task (see `Task.table`): `id`, the label, and each model's
@@ -30,20 +51,11 @@ def write_predictions(path: Path, task: Task, data: Data, models: Mapping[str, T
 
     Args:
         path: The parquet file.
-        task: Says what answers are.
-        data: Rows in the order of the answers.
-        models: Teacher, student and baseline by name.
+        tables: From `answer_tables`.
     """
     import pandas as pd
 
-    parts = []
-    for split, rows in data.evaluation.items():
-        given = {name: model.scores.answers[split] for name, model in models.items()}
-        table = task.table(rows, given)
-        if data.for_teacher is not None and "teacher" in given:  # whose tokens are others
-            read = data.for_teacher.evaluation[split]
-            table |= task.table(read, {"teacher": given["teacher"]})
-        parts.append(pd.DataFrame({"split": split, **table}))
+    parts = [pd.DataFrame({"split": split, **table}) for split, table in tables.items()]
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         pd.concat(parts, ignore_index=True).to_parquet(temporary)
@@ -61,12 +73,14 @@ class Predictions:
         names: Its columns.
         rows: Number of lines, of all evaluation sets together.
         numbers: Names of the columns that hold numbers, or whether something is so.
+        opened: The file, open.
     """
 
     file: Path
     names: tuple[str, ...]
     rows: int
     numbers: frozenset[str] = frozenset()
+    opened: Any = field(default=None, repr=False, compare=False)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -101,7 +115,7 @@ class Predictions:
         import pyarrow as pa
 
         try:
-            return _opened(self.file).read(columns=list(names), use_threads=False)
+            return self.opened.read(columns=list(names), use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise DataError(_none(self.file, error)) from error
 
@@ -143,7 +157,7 @@ def read_predictions(folder: Path) -> Predictions:
         raise DataError(f"{file}: not the predictions of a run (it has no column {missing[0]})")
     kinds = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean
     numbers = frozenset(one.name for one in schema if any(kind(one.type) for kind in kinds))
-    return Predictions(file, names, opened.metadata.num_rows, numbers)
+    return Predictions(file, names, opened.metadata.num_rows, numbers, opened)
 
 
 def _opened(file: Path) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from statistics import mean, stdev
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -97,24 +98,53 @@ def fitting(comparison: Comparison, out: Console) -> tuple[Table, list[str]]:
         comparison: What is shown.
         out: Says how wide the page is.
     """
+    every = columns(comparison)
     without: list[str] = []
-    spared = sorted(
-        (column for column in columns(comparison) if column.spared), key=_rank, reverse=True
-    )
-    for column in spared:
-        if _width(comparison_table(comparison, without), out) <= out.width:
+    for column in sorted(every, key=_spared, reverse=True):
+        shown = [one for one in every if one.name not in without]
+        if not column.spared or _width(shown) <= out.width:
             break
         without.append(column.name)
     return comparison_table(comparison, without), without
 
 
-def _rank(column: Column) -> int:
+def fidelity_table(comparison: Comparison) -> Table | None:
+    """Return what runs tell of fidelity and calibration; None if they tell nothing."""
+    names = list(dict.fromkeys(name for line in comparison.lines for name in line.fidelity))
+    if not names:
+        return None
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text("fidelity and calibration, evaluation split, mean over seeds", style="italic"),
+        title_justify="left",
+    )
+    for heading in ("", *(key.removeprefix("objective.") for key in comparison.keys)):
+        table.add_column(Text(heading), overflow="fold")
+    for name in names:
+        table.add_column(Text(name.replace("_", " ")), justify="right")
+    for line in comparison.lines:
+        label = [line.label.get(key, "") for key in comparison.keys]
+        told = [_told(name, line.fidelity.get(name)) for name in names]
+        table.add_row(*map(Text, (line.model, *label, *told)))
+    return table
+
+
+def _told(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name == "agreement":
+        return f"{value:.1%}"
+    return f"{value:.1f}".removesuffix(".0") if name.startswith("only_") else f"{value:.4f}"
+
+
+def _spared(column: Column) -> int:
     return column.spared
 
 
-def _width(table: Table, out: Console) -> int:
-    table.title = table.caption = None  # which are folded
-    return out.measure(table, options=out.options.update(max_width=10_000)).maximum
+def _width(shown: Sequence[Column]) -> int:
+    """Return how wide a table is, each column with its space and a line between."""
+    widest = (max(map(cell_len, (column.heading, *column.cells))) for column in shown)
+    return sum(width + 3 for width in widest) + 1
 
 
 def averaged(values: Sequence[float]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from distill_lab.results.compare import Comparison
+from distill_lab.results.figures import level
 from distill_lab.results.inference import LEVEL
-from distill_lab.results.paired import MCNEMAR
-
-NOT_TESTED = "not tested"
+from distill_lab.results.paired import MCNEMAR, Gain
+from distill_lab.results.published import Figure
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -64,3 +65,40 @@ def _tests(comparison: Comparison) -> list[str]:
     for why, count in reasons.items():
         said.append(f"not tested ({count} of {len(gains)}): {why}")
     return said
+
+
+def figures_text(published: Sequence[Figure]) -> list[str]:
+    """Return published figures as lines, those of one model and source together."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for figure in published:
+        key = figure.study, figure.model, figure.source
+        task = f"{figure.task} " if figure.task else ""
+        grouped.setdefault(key, []).append(f"{task}{figure.metric} {figure.value}")
+    return [
+        f"published, {study}: {model}: {', '.join(values)} ({source})"
+        for (study, model, source), values in grouped.items()
+    ]
+
+
+def in_words(metric: str, gain: Gain) -> str:
+    """Return what one run's gain is worth, in one sentence.
+
+    Args:
+        metric: The main metric.
+        gain: Tested, or with the reason why it is not.
+    """
+    if gain.p is None or gain.low is None or gain.high is None:
+        return (
+            f"gain in {metric}: {gain.mean:+.4f}; whether it is more than chance is not tested:"
+            f" {gain.why_not}"
+        )
+    said = {
+        "better": "the student is better than the baseline",
+        "worse": "the student is worse than the baseline",
+        "no evidence": "no evidence that student and baseline differ",
+    }[gain.verdict]
+    return (
+        f"gain in {metric}: {gain.mean:+.4f}, 95 % interval {gain.low:+.4f} to {gain.high:+.4f},"
+        f" p = {level(gain.p)} ({gain.test}): {said}; one seed, so the interval covers the rows"
+        " alone"
+    ).replace("= <", "< ")

@@ -63,8 +63,9 @@ def constant_score(train: AnswerRows, rows: AnswerRows, metric: str) -> float:
 def answer_table(rows: AnswerRows, answers: Mapping[str, Tensor], final: Final) -> Table:
     """Return the prompts: `id`, `prompt`, `label` (the key), and what each model has said.
 
-    Of each model the text that it has written, whether it is right (`<model>_exact`), and the mean
-    cross-entropy of the given answer (`<model>_loss`); columns without content are left out.
+    Of each model the text that it has written, whether it is right (`<model>_exact`), and of the
+    given answer, which has `tokens`, the mean cross-entropy (`<model>_loss`) and the share of hits
+    (`<model>_accuracy`); columns without content are left out.
 
     Args:
         rows: The prompts.
@@ -85,9 +86,10 @@ def answer_table(rows: AnswerRows, answers: Mapping[str, Tensor], final: Final) 
                 key is not None and final.right(text, key)
                 for text, key in zip(told, source.keys, strict=True)
             ]
-        loss, _, count = kept[:, :_FORCED].numpy().T
+        loss, hits, count = kept[:, :_FORCED].numpy().T
         if count.all():
-            found[f"{name}_loss"] = loss / count
+            found["tokens"] = count
+            found |= {f"{name}_loss": loss / count, f"{name}_accuracy": hits / count}
     return found
 
 
