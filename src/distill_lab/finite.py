@@ -62,8 +62,8 @@ class Finite(pl.Callback):
     way, neither.
 
     Args:
-        action: "stop" ends the training with a message; "skip" leaves the step out, tells and counts
-            it, and stops after `most` in a row.
+        action: "stop" ends the training with a message; "skip" leaves the step out, tells
+            and counts it, and stops after `most` in a row.
         most: Steps left out in a row after which a training stops.
 
     Raises:
