@@ -13,7 +13,7 @@ from distill_lab.budget import Budget
 from distill_lab.callbacks.pruning import TRIAL
 from distill_lab.errors import DataError
 from distill_lab.results import Result
-from distill_lab.results.compare import collect
+from distill_lab.results.runs import collect
 from distill_lab.search.journal import PRUNER, STUDY, open_journal
 
 SIZES = "num_hidden_layers: 1, hidden_size: 32, num_attention_heads: 2, intermediate_size: 32"

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from distill_lab.errors import DataError
-from distill_lab.results.compare import cells, collect, tables
+from distill_lab.results.cells import cells
 from distill_lab.results.result import Result
-from distill_lab.results.tables import run_table
+from distill_lab.results.runs import collect
+from distill_lab.results.tables import run_table, tables
 
 
 def result(seed: int, temperature: float, student: float, baseline: float = 0.8) -> Result:

@@ -26,7 +26,7 @@ from distill_lab.heads import new_network
 from distill_lab.hydra_entry import compose
 from distill_lab.objectives import Objective
 from distill_lab.results import Result
-from distill_lab.results.compare import cells
+from distill_lab.results.cells import cells
 from distill_lab.run import run
 from distill_lab.store import Store
 from distill_lab.tasks import CausalLM, Data, MaskedLM

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import mean, stdev
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from distill_lab.better import retention
+from distill_lab.results.columns import Column, columns
+from distill_lab.results.compare import Comparison, comparisons
+from distill_lab.results.figures import millions, spread
 from distill_lab.results.result import Result
+from distill_lab.results.words import notes
+
+__all__ = ["averaged", "comparison_table", "fitting", "millions", "run_table", "spread", "tables"]
 
 
 def run_table(result: Result) -> Table:
@@ -17,13 +25,16 @@ def run_table(result: Result) -> Table:
     names = list(result.metrics["student"])
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{result.task}: evaluation split, {result.rows['evaluation']:,} rows,"
-        f" seed {result.seed}",
+        title=Text(
+            f"{result.task}: evaluation split, {result.rows['evaluation']:,} rows,"
+            f" seed {result.seed}",
+            style="italic",
+        ),
         title_justify="left",
     )
     table.add_column("")
     for heading in (*names, "retention", "gain", "parameters", "seconds", "examples/s"):
-        table.add_column(heading, justify="right")
+        table.add_column(Text(heading), justify="right")
     for model in ("teacher", "student", "baseline"):
         if model in result.metrics:
             table.add_row(model, *_cells(result, model, names))
@@ -44,22 +55,68 @@ def _cells(result: Result, model: str, names: list[str]) -> list[str]:
     ]
 
 
-def millions(count: float) -> str:
-    """Return a number of parameters as people write it: 22.7 M."""
-    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,.0f}"
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Return a table for each set of runs that can be compared, see `compare.comparisons`."""
+    return [comparison_table(one) for one in comparisons(results)]
 
 
-def spread(mean: float, sd: float | None) -> str:
-    """Return mean ± standard deviation; the mean alone for a single value."""
-    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+def comparison_table(comparison: Comparison, without: Collection[str] = ()) -> Table:
+    """Return the table of one comparison.
+
+    Args:
+        comparison: What is shown.
+        without: Names of columns that are left out, see `columns.Column.name`.
+    """
+    shown = [column for column in columns(comparison) if column.name not in without]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(comparison.title, style="italic"),
+        title_justify="left",
+        caption=Text("\n".join(notes(comparison)), style="dim"),
+        caption_justify="left",
+    )
+    for column in shown:
+        table.add_column(
+            Text(column.heading),
+            justify="left" if column.is_text else "right",
+            no_wrap=not column.is_label,
+            overflow="fold",
+        )
+    for row in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def fitting(comparison: Comparison, out: Console) -> tuple[Table, list[str]]:
+    """Return a comparison's table as wide as a page, and what was left out for it.
+
+    What can be spared goes first; model, settings, the main metric, the gain with its interval and
+    the verdict stay.
+
+    Args:
+        comparison: What is shown.
+        out: Says how wide the page is.
+    """
+    without: list[str] = []
+    spared = sorted(
+        (column for column in columns(comparison) if column.spared), key=_rank, reverse=True
+    )
+    for column in spared:
+        if _width(comparison_table(comparison, without), out) <= out.width:
+            break
+        without.append(column.name)
+    return comparison_table(comparison, without), without
+
+
+def _rank(column: Column) -> int:
+    return column.spared
+
+
+def _width(table: Table, out: Console) -> int:
+    table.title = table.caption = None  # which are folded
+    return out.measure(table, options=out.options.update(max_width=10_000)).maximum
 
 
 def averaged(values: Sequence[float]) -> str:
     """Return the mean of values ± their standard deviation."""
     return spread(mean(values), stdev(values) if len(values) > 1 else None)
-
-
-def signed(values: Sequence[float]) -> str:
-    """Return the mean of differences ± their standard deviation, with its sign."""
-    text = averaged(values)
-    return text if text.startswith("-") else f"+{text}"
