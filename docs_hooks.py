@@ -11,6 +11,8 @@ import json
 import os
 import posixpath
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,16 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "experiments/*.md",
          "benchmarks/*.md")  # fmt: skip
+_VERBS = "<!-- verbs -->"  # gives way to what each verb says of itself
+_ASK = """
+import contextlib, importlib, io, json, sys
+told = []
+for verb, *rest in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        importlib.import_module(f"distill_lab.verbs.{verb}").main([*rest, "--help"])
+    told.append([" ".join([verb, *rest]), said.getvalue()])
+print(json.dumps(told))
+"""
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
 
 
@@ -81,6 +93,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         The text with these links changed.
     """
     here = ROOT / page.file.src_uri
+    if _VERBS in markdown:
+        markdown = markdown.replace(_VERBS, _helps())
 
     def led(match: re.Match[str]) -> str:
         path = _target(here, match[2])
@@ -115,6 +129,17 @@ def _target(page: Path, link: str) -> Path | None:
         return None
     path = Path(os.path.normpath(page.parent / link))
     return path if path.exists() and path.is_relative_to(ROOT) else None
+
+
+def _helps() -> str:
+    """Return a section for each verb, from one process that asks all of them."""
+    verbs = sorted(path.stem for path in (ROOT / "src/distill_lab/verbs").glob("[!_]*.py"))
+    lines = [[verb] for verb in verbs if verb != "store"]
+    lines += [["store", action] for action in ("ls", "verify", "rm")]
+    env = os.environ | {"COLUMNS": "90", "PYTHONPATH": str(ROOT / "src")}
+    asked = [sys.executable, "-c", _ASK, json.dumps(lines)]
+    answer = subprocess.run(asked, env=env, capture_output=True, text=True, check=True).stdout
+    return "\n".join(f"## {name}\n\n```text\n{text}```\n" for name, text in json.loads(answer))
 
 
 def _files_of(folder: Path) -> list[Path]:

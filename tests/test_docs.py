@@ -64,6 +64,17 @@ def test_a_line_that_is_not_understood_is_noticed() -> None:
         hold("distill-lab compare --no-such-thing runs/grid")
 
 
+def test_messages_that_are_explained_are_those_of_the_program() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "src" / "distill_lab").rglob("*.py"))
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    said = re.sub(r'"\s*\n\s*f?"', "", source)  # literals over several lines are one text
+    headings = re.findall(r"^### `(.+)`$", text, flags=re.MULTILINE)
+    parts = {part for heading in headings for part in heading.split("…") if part.strip()}
+    assert len(headings) > 20
+    assert {part for part in parts if part not in said} == {"CUDA out of memory"}  # torch's
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages as `make docs` builds them."""
