@@ -68,7 +68,7 @@ def on_files(files: Files, config: Any) -> Files:
     """
     site = Files([file for file in files if file.generated_by or file.src_dir != config.docs_dir])
     pages = sorted({path for pattern in PAGES for path in ROOT.glob(pattern)})
-    for page in pages:
+    for page in [*pages, *(ROOT / "docs").glob("*.css")]:
         site.append(_file(page, config))
     for path in sorted({path for page in pages for path in _linked(page)} - set(pages)):
         if path.suffix == ".ipynb":
