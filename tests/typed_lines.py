@@ -13,10 +13,11 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 
-from distill_lab.config import GROUPS
+from distill_lab.config import GROUPS, conf_dir
 from distill_lab.hydra_entry import compose
+from distill_lab.train_help import choices
 
 _FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(distill-lab [^`\n]+)`")
@@ -81,6 +82,8 @@ def _values(override: Override) -> list[str]:
     value, key = override.value(), override.key_or_group
     if isinstance(value, IntervalSweep):
         return [f"{key}={value.start}", f"{key}={value.end}"]
+    if isinstance(value, Glob):
+        return [f"{key}={name}" for name in value.filter(choices(conf_dir() / key))]
     assert isinstance(value, (ChoiceSweep, RangeSweep))
     texts = [f"{key}={text}" for text in itertools.islice(override.sweep_string_iterator(), 100)]
     return texts if key in GROUPS else [texts[0], texts[-1]]
