@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo test test-all cluster-test check format clean
+.PHONY: help setup demo test test-all cluster-test check format docs clean
 help:     ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 setup: $(READY) ## make .venv with the locked versions
@@ -29,5 +29,7 @@ check: $(READY) ## lint, formatting, types
 format: $(READY) ## put the formatting right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+docs: $(READY) ## build the pages in site/, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 clean:    ## remove what was made, but not runs and store
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache
