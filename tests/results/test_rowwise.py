@@ -62,7 +62,7 @@ def test_every_sample_is_the_metric_of_its_rows(metric: str) -> None:
     samples = Resamples(30, 20, seed=3)
     model = {**CLASSES, **NUMBERS}[metric](predicted, label)
     found = rowwise.over([model, model], samples)
-    assert np.array_equal(found[0], found[1])
+    assert found[0] == pytest.approx(found[1])
     for value, counts in zip(found[0], samples.counts, strict=True):
         at = np.repeat(np.arange(30), counts)
         assert value == pytest.approx(theirs(metric, predicted[at], label[at], 2), abs=1e-6)

@@ -9,7 +9,8 @@ from statistics import mean, stdev
 
 from distill_lab.better import retention
 from distill_lab.results.cells import Cell, baselines, cells
-from distill_lab.results.paired import Gain, Tester, corrected
+from distill_lab.results.gains import Gain
+from distill_lab.results.paired import Tester
 from distill_lab.results.result import Result
 from distill_lab.results.runs import Group, together
 
@@ -139,7 +140,7 @@ def _comparison(group: Group, tests: bool) -> Comparison:
     metrics = list(first.metrics["student"])
     found = cells(group.results)
     tester = Tester(metrics, "" if tests else "tests were not asked for")
-    gains = corrected([tester.gains(cell) for cell in found])
+    gains = tester.gains(found)
     lines = [_line("teacher", Cell({}, [first]), {})]
     lines += [_line("baseline", cell, {}) for cell in baselines(group.results)]
     lines += [_line("student", cell, own) for cell, own in zip(found, gains, strict=True)]

@@ -124,7 +124,8 @@ def _plain(line: Line) -> dict[str, Any]:
         "selection": line.selection,
         "metrics": {name: asdict(spread) for name, spread in line.metrics.items()},
         "gains": {
-            name: {**asdict(gain), "verdict": gain.verdict} for name, gain in line.gains.items()
+            name: {**asdict(gain), "seeds": gain.seeds, "verdict": gain.verdict}
+            for name, gain in line.gains.items()
         },
         "retention": line.retention,
         "parameters": line.parameters,

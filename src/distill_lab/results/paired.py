@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,47 +13,15 @@ from distill_lab.errors import DataError
 from distill_lab.results import inference
 from distill_lab.results.asked import Answers, Asked
 from distill_lab.results.cells import Cell
+from distill_lab.results.gains import BOTH, MCNEMAR, ROWS, Gain, corrected
 from distill_lab.results.metrics import NotThere
 from distill_lab.results.resampling import Floats, Resamples
 from distill_lab.results.result import Result
 from distill_lab.results.rowwise import Scored, over
 
 TIMES = 1000  # samples: the standard error they give is within some 2 % of that of endless ones
+_AT_ONCE = 24  # runs whose answers lie in memory
 _NEAR = 1e-4  # how near a metric from the file has to be to the one in the result
-MCNEMAR, ROWS, BOTH = "McNemar, exact", "bootstrap over rows", "bootstrap over rows, and seeds"
-
-
-@dataclass(frozen=True)
-class Gain:
-    """A gain, student over baseline of the same seeds, under one metric.
-
-    Attributes:
-        mean: Over the seeds; above 0 where the student is better, whichever way the metric runs.
-        sd: Standard deviation over the seeds; None for one.
-        seeds: How many there are.
-        low, high: Ends of the 95 % interval; None if it is not tested.
-        p: How often chance alone gives such a gain; None if it is not tested.
-        adjusted: p after Holm's correction over the cells of the comparison.
-        test: Name of the test that gave p; empty if there is none.
-        why_not: Why it is not tested, in words; empty if it is.
-    """
-
-    mean: float
-    sd: float | None
-    seeds: int
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    adjusted: float | None = None
-    test: str = ""
-    why_not: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """What is to be believed: "better", "worse", "no evidence" or "not tested"."""
-        if self.adjusted is None:
-            return "not tested"
-        return inference.verdict(self.mean, self.adjusted)
 
 
 class Tester:
@@ -69,15 +37,39 @@ class Tester:
         self.why_not = why_not
         self._asked = Asked()
         self._resamples: dict[str, Resamples] = {}  # by evaluation set
-        self._baselines: dict[tuple[str, str], tuple[Scored, Floats]] = {}
+        self._baselines: dict[tuple[str, str], Drawn] = {}
 
-    def gains(self, cell: Cell) -> dict[str, Gain]:
-        """Return the gain of a cell under each metric; none for one without a baseline."""
-        runs = [result for result in cell.results if "baseline" in result.metrics]
-        if not runs:
-            return {}
-        opened = self.why_not or self._open(runs)
-        return {metric: self._gain(metric, runs, opened) for metric in self.metrics}
+    def gains(self, cells: Sequence[Cell]) -> list[dict[str, Gain]]:
+        """Return the gain of each cell under each metric, corrected for their number.
+
+        A cell without a baseline has none.
+        """
+        found: list[dict[str, Gain]] = []
+        for batch in _batches(cells):
+            found += self._batch(batch)
+        return corrected(found)
+
+    def _batch(self, cells: Sequence[Cell]) -> list[dict[str, Gain]]:
+        """Test some cells; their rows are drawn together, which is what takes time."""
+        found: list[dict[str, Gain]] = []
+        tests: list[tuple[dict[str, Gain], str, list[Pair]]] = []
+        for cell in cells:
+            gains: dict[str, Gain] = {}
+            found.append(gains)
+            runs = [result for result in cell.results if "baseline" in result.metrics]
+            if not runs:
+                continue
+            opened = self.why_not or self._open(runs)
+            for metric in self.metrics:
+                pairs = opened if isinstance(opened, str) else self._pairs(metric, runs, opened)
+                each = tuple(gain for run in runs if (gain := _gain(metric, run)) is not None)
+                gains[metric] = Gain.of(each, pairs if isinstance(pairs, str) else "")
+                if not isinstance(pairs, str):
+                    tests.append((gains, metric, pairs))
+        self._draw([drawn for _, _, pairs in tests for pair in pairs for drawn in pair])
+        for gains, metric, pairs in tests:
+            gains[metric] = _tested(metric, gains[metric], pairs)
+        return found
 
     def _open(self, runs: Sequence[Result]) -> list[Answers] | str:
         """Return the answers of runs, or why there are none for all of them."""
@@ -93,76 +85,91 @@ class Tester:
                 return _short(error, run.folder)
         return found
 
-    def _gain(self, metric: str, runs: Sequence[Result], opened: Sequence[Answers] | str) -> Gain:
-        sign = better.sign(metric)
-        each = [
-            sign * (run.metrics["student"][metric] - run.metrics["baseline"][metric])
-            for run in runs
-        ]
-        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        gain = Gain(sum(each) / len(each), sd, len(each))
-        if isinstance(opened, str):
-            return replace(gain, why_not=opened)
-        try:
-            return self._tested(metric, gain, each, runs, opened)
-        except (DataError, NotThere) as error:
-            return replace(gain, why_not=_short(error, runs[0].folder))
-
-    def _tested(
-        self, metric: str, gain: Gain, each: Sequence[float], runs: Sequence[Result],
-        opened: Sequence[Answers],
-    ) -> Gain:  # fmt: skip
-        students, baselines, drawn = self._both(metric, runs, opened)
-        sign = better.sign(metric)
-        samples: Floats = sign * np.mean(
-            [s - b for s, (_, b) in zip(drawn, baselines, strict=True)], axis=0
-        )
-        pairs = [(s, b) for s, (b, _) in zip(students, baselines, strict=True)]
-        differ = np.stack([(s.told() != b.told()).any(axis=1) for s, b in pairs]).any(axis=0)
-        found = inference.interval(each, samples, int(differ.sum()))
-        exact = _mcnemar(metric, *pairs[0]) if len(runs) == 1 else None
-        return replace(
-            gain, low=found.low, high=found.high, p=found.p if exact is None else exact,
-            test=MCNEMAR if exact is not None else ROWS if len(runs) == 1 else BOTH,
-        )  # fmt: skip
-
-    def _both(
+    def _pairs(
         self, metric: str, runs: Sequence[Result], opened: Sequence[Answers]
-    ) -> tuple[list[Scored], list[tuple[Scored, Floats]], list[Floats]]:
-        """Return students, baselines with their value in each sample, and the students' values."""
-        split = opened[0].set_of(metric)
-        resamples = self._resamples.setdefault(split, Resamples(self._asked.size(split), TIMES))
-        students, baselines = [], []
+    ) -> list[Pair] | str:
+        """Return student and baseline of each run under a metric, or why it is not told."""
+        found = []
         for run, answers in zip(runs, opened, strict=True):
-            students.append(_checked(metric, "student", run, answers))
             key = _baseline(run), metric
-            if key not in self._baselines:
-                baseline = _checked(metric, "baseline", run, answers)
-                self._baselines[key] = baseline, over([baseline], resamples)[0]
-            baselines.append(self._baselines[key])
-        return students, baselines, over(students, resamples)
+            try:
+                student = _checked(metric, "student", run, answers)
+                if key not in self._baselines:
+                    self._baselines[key] = _checked(metric, "baseline", run, answers)
+            except (DataError, NotThere) as error:
+                return _short(error, run.folder)
+            found.append((student, self._baselines[key]))
+        return found
+
+    def _draw(self, models: Sequence[Drawn]) -> None:
+        """Compute the metric in each sample, for all models that lack it at once."""
+        lacking: dict[str, dict[int, Drawn]] = {}
+        for model in models:
+            if model.samples is None:
+                lacking.setdefault(model.split, {})[id(model)] = model
+        for split, each in lacking.items():
+            own = self._resamples.setdefault(split, Resamples(self._asked.size(split), TIMES))
+            found = over([model.scored for model in each.values()], own)
+            for model, samples in zip(each.values(), found, strict=True):
+                model.samples = samples
 
 
-def corrected(gains: Sequence[Mapping[str, Gain]]) -> list[dict[str, Gain]]:
-    """Return the gains of all cells with Holm's correction, each metric a family of its own.
+@dataclass
+class Drawn:
+    """A model under one metric.
 
-    Args:
-        gains: Of each cell, by metric.
+    Attributes:
+        scored: Its answers.
+        split: The evaluation set.
+        samples: The metric in each sample of the rows; None until it is drawn.
     """
-    found = [dict(each) for each in gains]
-    for metric in dict.fromkeys(name for each in gains for name in each):
-        known = [each for each in found if metric in each and each[metric].p is not None]
-        levels = [each[metric].p or 0.0 for each in known]
-        for each, adjusted in zip(known, inference.holm(levels), strict=True):
-            each[metric] = replace(each[metric], adjusted=adjusted)
-    return found
+
+    scored: Scored
+    split: str
+    samples: Floats | None = None
+
+
+Pair = tuple[Drawn, Drawn]
+
+
+def _batches(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """Give cells in parts of some runs, so that the answers of few lie in memory."""
+    part: list[Cell] = []
+    for cell in cells:
+        part.append(cell)
+        if sum(len(one.results) for one in part) >= _AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _gain(metric: str, run: Result) -> float | None:
+    """Return a run's gain; None where the baseline has no such metric."""
+    if metric not in run.metrics["baseline"]:
+        return None
+    student, baseline = run.metrics["student"][metric], run.metrics["baseline"][metric]
+    return better.gain(metric, student, baseline)
+
+
+def _tested(metric: str, gain: Gain, pairs: Sequence[Pair]) -> Gain:
+    each = [ours.samples - theirs.samples for ours, theirs in pairs]  # type: ignore[operator]
+    samples: Floats = better.sign(metric) * np.mean(each, axis=0)
+    told = [(ours.scored.told(), theirs.scored.told()) for ours, theirs in pairs]
+    differ = np.stack([(ours != theirs).any(axis=1) for ours, theirs in told]).any(axis=0)
+    found = inference.interval(gain.each, samples, int(differ.sum()))
+    exact = _mcnemar(metric, *told[0]) if len(pairs) == 1 else None
+    return replace(
+        gain, low=found.low, high=found.high, p=found.p if exact is None else exact,
+        test=MCNEMAR if exact is not None else ROWS if len(pairs) == 1 else BOTH,
+    )  # fmt: skip
 
 
 def _baseline(run: Result) -> str:
     return run.fingerprints.get("baseline") or str(run.folder)
 
 
-def _checked(metric: str, model: str, run: Result, answers: Answers) -> Scored:
+def _checked(metric: str, model: str, run: Result, answers: Answers) -> Drawn:
     """Return a model's answers under a metric, held against the result.
 
     Raises:
@@ -176,12 +183,11 @@ def _checked(metric: str, model: str, run: Result, answers: Answers) -> Scored:
             f"predictions.parquet and result.json are of different runs: {metric} of the {model} is"
             f" {value:.4f} by the one, {told:.4f} by the other"
         )
-    return found
+    return Drawn(found, answers.set_of(metric))
 
 
-def _mcnemar(metric: str, student: Scored, baseline: Scored) -> float | None:
+def _mcnemar(metric: str, ours: Floats, theirs: Floats) -> float | None:
     """Return McNemar's p where the metric is a share of rows that are right, else None."""
-    ours, theirs = student.told(), baseline.told()
     if not metric.startswith(("accuracy", "exact")) or ours.shape[1] != 1:
         return None
     if not (np.isin(ours, (0, 1)).all() and np.isin(theirs, (0, 1)).all()):

@@ -17,7 +17,7 @@ from distill_lab.results.published import Figure, published
 from distill_lab.results.result import Result
 from distill_lab.results.runs import Collected, collect
 from distill_lab.results.tables import fidelity_table, fitting, run_table
-from distill_lab.results.words import figures_text, in_words
+from distill_lab.results.words import fidelity_in_words, figures_text, in_words
 
 _WIDE = 160  # where nothing says how wide the page is, a table is not folded
 
@@ -89,9 +89,11 @@ def show_run(result: Result, folder: Path) -> None:
     """Print the table of one run, whether its gain is more than chance, and where it lies."""
     out = console()
     out.print(run_table(result))
-    tested = Tester([result.metric]).gains(Cell({}, [replace(result, folder=folder)]))
-    for gain in tested.values():
-        _say(out, in_words(result.metric, replace(gain, adjusted=gain.p)))
+    tested = Tester([result.metric]).gains([Cell({}, [replace(result, folder=folder)])])
+    for gain in tested[0].values():
+        _say(out, in_words(result.metric, gain))
+    for line in fidelity_in_words(result.fidelity):
+        _say(out, line)
     _say(out, f"kept in {folder}")
 
 

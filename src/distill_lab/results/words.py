@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from distill_lab.results.compare import Comparison
 from distill_lab.results.figures import level
+from distill_lab.results.gains import MCNEMAR, Gain
 from distill_lab.results.inference import LEVEL
-from distill_lab.results.paired import MCNEMAR, Gain
 from distill_lab.results.published import Figure
 
 
@@ -102,3 +102,31 @@ def in_words(metric: str, gain: Gain) -> str:
         f" p = {level(gain.p)} ({gain.test}): {said}; one seed, so the interval covers the rows"
         " alone"
     ).replace("= <", "< ")
+
+
+def fidelity_in_words(told: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return how a run's student stands to its teacher, and how far certainty can be trusted.
+
+    Args:
+        told: `Result.fidelity`.
+    """
+    student, said = told.get("student", {}), list[str]()
+    if "agreement" in student:
+        text = f"the student answers {student['agreement']:.1%} of the rows like the teacher"
+        if "divergence" in student:
+            text += f" (divergence {student['divergence']:.4f} nats)"
+        only = (f"{student[key]:,.0f}" for key in ("only_teacher_right", "only_model_right"))
+        said.append(
+            "{}; {} rows only the teacher has right, {} only the student".format(text, *only)
+        )
+    if "rmse_to_teacher" in student:
+        said.append(
+            f"the student's answers are {student['rmse_to_teacher']:.4f} (rmse) off the teacher's"
+        )
+    errors = [
+        (name, one["calibration_error"]) for name, one in told.items() if "calibration_error" in one
+    ]
+    if errors:
+        each = ", ".join(f"{name} {value:.4f}" for name, value in errors)
+        said.append(f"calibration error: {each}")
+    return said
