@@ -35,7 +35,7 @@ _LINK = re.compile(r"(\]\()([^)\s#]+)")
 
 
 def on_config(config: Any) -> Any:
-    """Write out the entries of the navigation that name several pages by a `*`.
+    """Write out the entries of the navigation with a `*`: all pages that there are.
 
     Args:
         config: MkDocs' configuration.
@@ -47,6 +47,7 @@ def on_config(config: Any) -> Any:
         for title, entries in chapter.items():
             if isinstance(entries, list):
                 chapter[title] = [one for entry in entries for one in _written_out(entry)]
+    config.nav = [chapter for chapter in config.nav if all(chapter.values())]
     return config
 
 
