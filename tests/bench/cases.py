@@ -29,6 +29,7 @@ def entry(**changed: Any) -> Entry:
         "parameters": 22_700_000,
         "flops": 2_000_000_000,
         "peak_memory_mb": 150.0,
+        "process_memory_mb": 600.0,
         "energy_j": None,
         "repetitions": 10,
         "warm_up": 1,

@@ -129,21 +129,24 @@ def _nvml() -> Counter:
         return NoCounter("type: pip install 'distill-lab[energy]'")
     try:
         pynvml.nvmlInit()
-        return Nvml(pynvml, _gpu(pynvml))
+        index = _gpu(pynvml)
+        if index is None:
+            return NoCounter("NVML does not list the GPU that torch takes")
+        return Nvml(pynvml, index)
     except pynvml.NVMLError as error:
         return NoCounter(f"NVML says: {error}")
 
 
-def _gpu(library: Any) -> int:
-    """Return NVML's number of the GPU that torch takes; NVML does not know of hidden ones."""
+def _gpu(library: Any) -> int | None:
+    """Return NVML's number of the GPU that torch takes; NVML lists hidden ones too."""
     import torch
 
     wanted = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-    for index in range(library.nvmlDeviceGetCount()):
+    for index in range(int(library.nvmlDeviceGetCount())):
         uuid = library.nvmlDeviceGetUUID(library.nvmlDeviceGetHandleByIndex(index))
         if (uuid.decode() if isinstance(uuid, bytes) else uuid) == wanted:
             return index
-    return 0
+    return None
 
 
 def _name(folder: Path) -> str:

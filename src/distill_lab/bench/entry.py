@@ -35,7 +35,8 @@ class Entry:
         parameters: Numbers that the model was trained with.
         flops: Floating-point operations of a row of median length (`bench.flops`).
         peak_memory_mb: Most memory while answering, above that of the process without the model,
-            in 10^6 bytes; on a GPU what torch has taken of it. None if not measured.
+            in 10^6 bytes; on a GPU what torch has taken of it.
+        process_memory_mb: The same of the whole process, with Python and the libraries.
         energy_j: Joules for 1,000 rows in batches; None if not measured.
         repetitions: Rounds that count.
         warm_up: Rounds before them.
@@ -55,7 +56,8 @@ class Entry:
     size_mb: float
     parameters: int
     flops: int | None
-    peak_memory_mb: float | None
+    peak_memory_mb: float
+    process_memory_mb: float
     energy_j: float | None
     repetitions: int
     warm_up: int

@@ -33,6 +33,7 @@ from distill_lab.bench.turns import (
 from distill_lab.errors import ConfigError, DataError, UsageError, did_you_mean
 from distill_lab.evaluation import shown
 from distill_lab.serving.served import open_run
+from distill_lab.store import Store
 
 _LENGTHS = (16, 32, 64, 128)
 _MB = 1e6
@@ -82,8 +83,12 @@ class _Arm:
         return self.prepared.subject.name, self.form
 
 
-def measure(asked: Asked) -> Report:
+def measure(asked: Asked, texts: Texts | None = None) -> Report:
     """Measure models in turns.
+
+    Args:
+        asked: Which, and how.
+        texts: What is read; None takes what is asked for.
 
     Raises:
         UsageError: If something that is named cannot be used as it is, or nothing can be measured.
@@ -95,7 +100,7 @@ def measure(asked: Asked) -> Report:
     if asked.against is not None and asked.against not in names:
         close = did_you_mean(asked.against, names)
         raise ConfigError(f"--against={asked.against}: not one of {', '.join(names)}{close}")
-    texts = _texts(asked, found)
+    texts = texts or _texts(asked, found)
     report = Report(left_out=[(name, "", reason) for name, reason in found.left_out])
     threads = asked.threads or torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="distill-lab-bench-") as folder:
@@ -116,11 +121,10 @@ def measure(asked: Asked) -> Report:
 
 def _texts(asked: Asked, found: Found) -> Texts:
     """Return what is read: fixed lengths, the rows of a run that is named, or of the first."""
-    if asked.rows is not None:
-        return TaskTexts(open_run(asked.rows), asked.store_dir)
-    if asked.lengths or found.first_run is None:
+    run = found.first_run if asked.rows is None else open_run(asked.rows)
+    if asked.lengths or run is None:
         return FixedTexts(asked.lengths or _LENGTHS)
-    return TaskTexts(found.first_run, asked.store_dir)
+    return TaskTexts(run.task, Store(asked.store_dir or run.config.store_dir))
 
 
 def _prepared(scene: _Scene, found: Found, texts: Texts) -> list[Prepared]:
@@ -149,6 +153,7 @@ def _loaded(scene: _Scene, prepared: Sequence[Prepared]) -> Iterator[dict[Key, _
                 arm.size = arm.process.load() or arm.size
                 ready[key] = arm
             except UsageError as error:
+                arm.process.end()
                 scene.report.left_out.append((*key, str(error)))
         yield ready
     finally:
@@ -181,7 +186,7 @@ def _rounds(scene: _Scene, arms: Mapping[Key, _Arm]) -> dict[Key, list[Round]]:
 
 
 def _entry(scene: _Scene, arm: _Arm, rounds: Sequence[Round]) -> Entry:
-    joules, peak = joules_per_thousand(rounds), arm.process.peak_bytes()
+    joules, memory = joules_per_thousand(rounds), arm.process.memory()
     return Entry(
         model=arm.prepared.subject.name,
         form=arm.form,
@@ -194,7 +199,8 @@ def _entry(scene: _Scene, arm: _Arm, rounds: Sequence[Round]) -> Entry:
         size_mb=round(arm.size / _MB, 3),
         parameters=arm.prepared.parameters,
         flops=arm.prepared.flops,
-        peak_memory_mb=None if peak is None else round(peak / _MB, 1),
+        peak_memory_mb=round(memory.model / _MB, 1),
+        process_memory_mb=round(memory.process / _MB, 1),
         energy_j=None if joules is None else round(joules, 4),
         repetitions=scene.asked.repetitions,
         warm_up=scene.asked.warm_up,

@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill_lab.bench.passes import Arrays
+
+if TYPE_CHECKING:  # onnxruntime is measured without torch in memory
+    from distill_lab.types import Problem
 
 Call = Callable[[], None]
 
@@ -59,6 +62,20 @@ def opened(spec: Spec) -> Network:
     return _onnx(spec) if spec.form.startswith("onnx") else _torch(spec)
 
 
+def class_of(spec: Spec) -> object:
+    """Import and return the class of a torch model, None where there is none."""
+    from distill_lab.heads import model_class
+    from distill_lab.models import load_config
+
+    return model_class(load_config(spec.path, "model"), _problem(spec))
+
+
+def _problem(spec: Spec) -> Problem:
+    from distill_lab.types import Problem
+
+    return Problem(**{**spec.problem, "labels": tuple(spec.problem["labels"])})
+
+
 def _onnx(spec: Spec) -> Network:
     from distill_lab.serving.onnx_model import OnnxModel
 
@@ -76,11 +93,9 @@ def _torch(spec: Spec) -> Network:
     from distill_lab.devices import onto, wait_for
     from distill_lab.models import load_model
     from distill_lab.quiet import quiet_libraries
-    from distill_lab.types import Problem
 
     quiet_libraries()
-    problem = Problem(**{**spec.problem, "labels": tuple(spec.problem["labels"])})
-    model = load_model(spec.path, problem, "model").eval().requires_grad_(False)
+    model = load_model(spec.path, _problem(spec), "model").eval().requires_grad_(False)
     model.config.pad_token_id = model.config.pad_token_id if spec.pad is None else spec.pad
     accepted = inspect.signature(type(model).forward).parameters
     more = {"use_cache": False} if "use_cache" in accepted else {}

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,20 @@ from distill_lab.bench.turns import Round
 from distill_lab.errors import ModelError
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The most memory at a time, in bytes.
+
+    Attributes:
+        model: What the model takes: on the CPU above the process without it, on a GPU all that
+            torch has taken.
+        process: What the whole process takes of the machine's memory, with its libraries.
+    """
+
+    model: int
+    process: int
 
 
 class Measured:
@@ -72,10 +86,13 @@ class Measured:
         """Let what counts of memory begin here."""
         self._ask("settle")
 
-    def peak_bytes(self) -> int | None:
-        """Return the most memory since `settle`, above that of the process without a model."""
-        found: int | None = self._ask("peak")["bytes"]
-        return found
+    def memory(self) -> Memory:
+        """Return the most memory since `settle`.
+
+        Raises:
+            ModelError: If the process has ended.
+        """
+        return Memory(**self._ask("memory"))
 
     def end(self) -> None:
         """End the process."""

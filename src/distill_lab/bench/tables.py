@@ -20,8 +20,9 @@ from distill_lab.bench.turns import Ratio
 from distill_lab.results.tables import millions
 
 FORMATS = ("table", "json", "csv", "markdown")
-_TAKES = ("parameters", "size, MB", "GFLOPs a row", "peak MB", "J / 1,000 rows")
-_SPEED = ("p50, ms", "p95, ms", "rows/s", "as soon", "as many")
+_TAKES = ("parameters", "size, MB", "GFLOPs", "peak MB", "process MB", "J / 1,000")
+_SPEED = ("p50, ms", "p95, ms", "rows/s", "faster alone", "in batches")
+HEAD = ("model", "form", *_TAKES, *_SPEED)
 
 
 def setting(report: Report) -> str:
@@ -43,8 +44,8 @@ def explained(report: Report) -> list[str]:
         few = any(line.soon and line.soon.low is None for line in report.lines)
         interval = "; fewer than 6 rounds give no interval" if few else " [95 % interval]"
         said.append(
-            f"as soon, as many: times as fast as {report.against}, alone and in batches; median of"
-            f" the rounds{interval}"
+            f"faster: times as fast as {report.against}, alone and in batches; median of the"
+            f" rounds{interval}"
         )
     return [*said, *report.notes, *report.missing()]
 
@@ -87,13 +88,15 @@ def as_csv(report: Report) -> str:
     return text.getvalue().rstrip("\n")
 
 
+def cells(line: Line) -> list[str]:
+    """Return what a table of `HEAD` shows of a model in a form."""
+    return [line.entry.model, line.entry.form, *_taken(line.entry), *_fast(line)]
+
+
 def as_markdown(report: Report) -> str:
     """Return one table for a page, with what is said of it."""
-    head = ["model", "form", *_TAKES, *_SPEED]
-    rows = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
-    for line in report.lines:
-        one = line.entry
-        rows.append([_plain(one.model), one.form, *_taken(one), *_fast(line)])
+    rows = [[*HEAD], ["---", "---", *["---:"] * (len(HEAD) - 2)]]
+    rows += [[_plain(cell) for cell in cells(line)] for line in report.lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     said = "".join(f"\n- {_plain(text)}" for text in explained(report))
     return f"{_plain(setting(report))}\n\n{table}\n{said}"
@@ -102,9 +105,9 @@ def as_markdown(report: Report) -> str:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("model", overflow="fold")
-    table.add_column("form")
+    table.add_column("form", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name in _SPEED)
     return table
 
 
@@ -113,7 +116,8 @@ def _taken(one: Entry) -> list[str]:
         millions(one.parameters),
         f"{one.size_mb:,.1f}",
         NOT_MEASURED if one.flops is None else _digits(one.flops / 1e9),
-        NOT_MEASURED if one.peak_memory_mb is None else f"{one.peak_memory_mb:,.0f}",
+        f"{one.peak_memory_mb:,.0f}",
+        f"{one.process_memory_mb:,.0f}",
         NOT_MEASURED if one.energy_j is None else _digits(one.energy_j),
     ]
 
@@ -132,9 +136,11 @@ def _fast(line: Line) -> list[str]:
 def _times(ratio: Ratio | None) -> str:
     if ratio is None:
         return "-"
+    places = 2 if ratio.value < 10 else 1
+    value = f"{ratio.value:.{places}f}x"
     if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f} x"
-    return f"{ratio.value:.2f} x [{ratio.low:.2f}, {ratio.high:.2f}]"
+        return value
+    return f"{value} [{ratio.low:.{places}f}, {ratio.high:.{places}f}]"
 
 
 def _digits(value: float) -> str:

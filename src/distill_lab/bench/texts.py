@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +11,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distill_lab.bench.passes import Arrays, Passes
 from distill_lab.errors import DataError
-from distill_lab.serving.served import Served
 from distill_lab.store import Store, digest
+from distill_lab.tasks import Task
 from distill_lab.tasks.batching import SortedByLength
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Problem
@@ -46,20 +45,20 @@ class Texts(Protocol):
 
 
 class TaskTexts:
-    """The evaluation rows of a run's task.
+    """The evaluation rows of a task.
 
     Rows are taken evenly from all of them in order of length, batches evenly from those in which
     the lab scores them. The first model that reads them decides which; others read the same ones.
 
     Args:
-        served: The run's student.
-        store_dir: Where tokens are kept; None takes the run's.
+        task: Reads them.
+        store: Keeps them as tokens.
     """
 
-    def __init__(self, served: Served, store_dir: Path | None = None) -> None:
-        self.task = served.task
-        self.store = Store(store_dir or served.config.store_dir)
-        self.splits = served.task.load()
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task = task
+        self.store = store
+        self.splits = task.load()
         self.set = next(iter(self.splits.evaluation))
         self._chosen: tuple[npt.NDArray[np.int64], list[int], list[list[int]]] | None = None
 

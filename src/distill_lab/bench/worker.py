@@ -7,6 +7,7 @@ line from its standard input and answers each with a line of JSON.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from distill_lab.bench.passes import load_passes
 from distill_lab.errors import UsageError
 
 Answer = dict[str, Any]
+_LEAST = 0.5  # seconds; counters of energy stand still for a tenth of one
 
 
 class Worker:
@@ -39,6 +41,8 @@ class Worker:
         self.single: list[Call] = []
         self.batches: list[Call] = []
         self.rows = 0
+        self.took = _LEAST
+        self.passes = 1
 
     def load(self) -> Answer:
         """Load the model; say what it takes on disk where only the process knows."""
@@ -52,7 +56,8 @@ class Worker:
         return {"saved_bytes": network.saved_bytes}
 
     def settle(self) -> Answer:
-        """Let what counts of memory begin here."""
+        """Let what counts begin here: memory, and as many passes in batches as make a moment."""
+        self.passes = math.ceil(_LEAST / max(self.took, 1e-9))
         forget_peak()
         if self.spec.device == "cuda":
             import torch
@@ -65,16 +70,19 @@ class Worker:
         return {"seconds": [self._timed([call]) for call in self.single]}
 
     def batched(self) -> Answer:
-        """Read all batches; give the seconds that they take together."""
-        return {"seconds": self._timed(self.batches), "rows": self.rows}
+        """Read all batches, as often as makes a moment; give the seconds and the rows."""
+        seconds = self._timed(self.batches * self.passes)
+        self.took = seconds / self.passes
+        return {"seconds": seconds, "rows": self.rows * self.passes}
 
-    def peak(self) -> Answer:
-        """Give the most memory since `settle`, in bytes; None where it cannot be told."""
+    def memory(self) -> Answer:
+        """Give the most memory since `settle`, in bytes: of the model, and of the process."""
+        process = peak_bytes()
         if self.spec.device == "cpu":
-            return {"bytes": max(peak_bytes() - self.without, 0)}
+            return {"model": max(process - self.without, 0), "process": process}
         import torch
 
-        return {"bytes": torch.cuda.max_memory_allocated()}
+        return {"model": torch.cuda.max_memory_allocated(), "process": process}
 
     def _timed(self, calls: Sequence[Call]) -> float:
         started = self.clock()
@@ -90,12 +98,15 @@ def _warm(spec: Spec) -> None:
 
         return
     import torch
+    from torch import nn
 
-    import distill_lab.models  # noqa: F401 - transformers with it
+    from distill_lab.bench.networks import class_of
 
     torch.set_num_threads(spec.threads)
-    square = torch.ones(64, 64, device=spec.device)
-    (square @ square).sum().item()
+    class_of(spec)
+    layer = nn.TransformerEncoderLayer(64, 2, 64, activation="gelu", batch_first=True)
+    with torch.inference_mode():
+        layer.eval().to(spec.device)(torch.ones(2, 8, 64, device=spec.device)).sum().item()
 
 
 def answer(worker: Worker, command: str) -> Answer:
