@@ -38,7 +38,7 @@ def saving(folder: Path, key: str, needed: int = 0) -> Iterator[None]:
 
     Args:
         folder: What is written.
-        key: The configuration key that names another folder.
+        key: The configuration key that names another folder; empty where none can be named.
         needed: Bytes that will be written, where they are known.
 
     Raises:
@@ -96,7 +96,7 @@ def _full(folder: Path | None, other: str, needed: int) -> str:
 
 
 def _another(key: str) -> str:
-    return f", or name another folder with {key}="
+    return f", or name another folder with {key}=" if key else ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
