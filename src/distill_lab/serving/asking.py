@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from distill_lab.errors import DataError
 from distill_lab.evaluation import answer
 from distill_lab.serving.columns import Asked
 from distill_lab.serving.served import Served
+from distill_lab.serving.unlabelled import rows_of
 from distill_lab.serving.words import continuations, fillings, replies
 from distill_lab.tasks import Images, Instruction, Squad, Task
 from distill_lab.tasks.best_spans import best_spans
-from distill_lab.tasks.pictures import from_files
-from distill_lab.tasks.pixel_rows import PixelRows
-from distill_lab.tasks.questions import Questions
-from distill_lab.tasks.rows import Ids, Rows
 from distill_lab.tasks.windows import WindowRows
 
 Columns = dict[str, list[Any]]
@@ -87,7 +82,7 @@ def ask(served: Served, asked: Asked, options: Options) -> Answers:
 
 def _way(task: Task) -> tuple[Callable[[Served, Asked, Options], Columns], str]:
     if isinstance(task, Images):
-        return _pictures, "no path of a picture"
+        return _labels, "no path of a picture"
     if isinstance(task, Squad):
         return _spans, "no question or no paragraph"
     if isinstance(task, Instruction):
@@ -104,20 +99,8 @@ def _spread(values: list[Any], at: list[int], count: int) -> list[Any]:
 
 
 def _labels(served: Served, asked: Asked, options: Options) -> Columns:
-    """Answer texts or pairs with a label or a number."""
-    assert served.tokenizer is not None
-    labels = np.zeros(len(asked.first), dtype=np.int64)
-    rows = Rows(_numbers(asked), list(asked.first), asked.second, labels)
-    encoded = served.task.tokens(rows, served.tokenizer)
-    return _told(served, encoded, options)
-
-
-def _pictures(served: Served, asked: Asked, options: Options) -> Columns:
-    """Answer files of pictures with a label."""
-    task = served.task
-    assert isinstance(task, Images)
-    pictures = from_files([Path(p) for p in asked.first], task.size, task.channels)
-    return _told(served, PixelRows(pictures, task.mean, task.std), options)
+    """Answer texts, pairs or pictures with a label or a number."""
+    return _told(served, rows_of(served, asked), options)
 
 
 def _told(served: Served, rows: Any, options: Options) -> Columns:
@@ -139,8 +122,8 @@ def _told(served: Served, rows: Any, options: Options) -> Columns:
 def _spans(served: Served, asked: Asked, options: Options) -> Columns:
     """Answer questions with what stands in their paragraphs."""
     task = served.task
-    assert isinstance(task, Squad) and served.tokenizer is not None
-    rows = task.tokens(questions_of(asked), served.tokenizer)
+    assert isinstance(task, Squad)
+    rows = rows_of(served, asked)
     assert isinstance(rows, WindowRows)
     kept = _answered(served, rows, options)
     texts = task.given(kept, rows)
@@ -150,17 +133,6 @@ def _spans(served: Served, asked: Asked, options: Options) -> Columns:
         margins = torch.tensor([spans[name].none_over_best for name in rows.questions.names])
         found["no_answer"] = torch.sigmoid(margins.double()).tolist()
     return found
-
-
-def questions_of(asked: Asked) -> Questions:
-    """Return questions without answers, named by their places."""
-    assert asked.second is not None
-    ids = _numbers(asked)
-    return Questions(
-        ids, [str(text).strip() for text in asked.first], list(asked.second),
-        np.full((len(ids), 2), -1, dtype=np.int64), [str(at) for at in ids.tolist()],
-        np.zeros(len(ids), dtype=np.int64), [()] * len(ids),
-    )  # fmt: skip
 
 
 def _replies(served: Served, asked: Asked, options: Options) -> Columns:
@@ -181,10 +153,6 @@ def _fillings(served: Served, asked: Asked, options: Options) -> Columns:
 
 def _answered(served: Served, rows: Any, options: Options) -> torch.Tensor:
     return answer(served.task, served.model, rows, options.device, options.name, options.batch_size)
-
-
-def _numbers(asked: Asked) -> Ids:
-    return np.arange(len(asked.first), dtype=np.int64)
 
 
 def device_named(name: str | None) -> torch.device:
