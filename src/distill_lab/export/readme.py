@@ -34,6 +34,7 @@ def readme(served: Served, form: str, dtype: str, bounds: Bounds, parity: Parity
     """
     onnx = form.startswith("onnx")
     lines = with_onnxruntime(served) if onnx else with_transformers(served)
+    asked = "TEXT" if served.tokenizer else "PICTURE"
     causal = onnx and served.problem.kind == "causal_lm"
     return "\n".join([
         f"# Student for {served.result.task}",
@@ -52,7 +53,7 @@ def readme(served: Served, form: str, dtype: str, bounds: Bounds, parity: Parity
         "```",
         "",
         *(_long(served) if onnx else []),
-        f"Or with distill-lab: `distill-lab predict FOLDER`{' TEXT' if served.tokenizer else ''}.",
+        f"Or with distill-lab: `distill-lab predict FOLDER {asked}`.",
         "",
         "## How it was checked",
         "",
