@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from distill_lab.types import Problem
 from tests.conftest import sentences, tiny
 from tests.tasks.squad_files import folder as squad_folder
 from tests.tasks.test_images import drawn, write_idx
+from tests.tasks.test_instruction import decoder, new_tokenizer
 from tests.tasks.test_instruction import rows as letters
 from tests.tasks.test_instruction import write as write_lines
 from tests.tasks.test_language import GPT, text
@@ -90,9 +90,8 @@ def masked(work: Path, encoder: Path) -> list[str]:
 
 def causal(work: Path, encoder: Path) -> list[str]:
     """Words that follow."""
-    corpus = work / "train.txt"
     given = _words(work, "causal_lm")
-    return [*given, f"teacher.model={_decoder(work, Corpus((corpus,)))}", *_SMALL]
+    return [*given, f"teacher.model={_decoder(work)}", *_SMALL]
 
 
 def instruction(work: Path, encoder: Path) -> list[str]:
@@ -100,14 +99,13 @@ def instruction(work: Path, encoder: Path) -> list[str]:
     write_lines(work / "train.jsonl", letters(120, 1))
     write_lines(work / "test.jsonl", letters(24, 2))
 
-    class Texts:
-        def texts(self) -> list[str]:
-            return [json.dumps(row) for row in letters(120, 1)]
-
+    tokenizer, folder = new_tokenizer(), work / "decoder"
+    decoder(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return [
         "task=instruction", f"task.train={work}/train.jsonl",
         f"task.evaluation={work}/test.jsonl", "task.max_length=48", "task.max_new_tokens=6",
-        "objective=sequence", f"teacher.model={_decoder(work, Texts())}", "teacher.finetune=true",
+        "objective=sequence", f"teacher.model={folder}", "teacher.finetune=true",
         "task.keep.correct=false", "task.keep.complete=false", *_SMALL,
     ]  # fmt: skip
 
@@ -119,9 +117,9 @@ def _words(work: Path, kind: str) -> list[str]:
             "task.max_length=32", "task.selection=0.1"]  # fmt: skip
 
 
-def _decoder(work: Path, source: object) -> Path:
+def _decoder(work: Path) -> Path:
     folder = work / "decoder"
-    tokenizer = train_tokenizer(source, 300, 64, framed=False)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(Corpus((work / "train.txt",)), 300, 64, framed=False)
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         **GPT, vocab_size=len(tokenizer), n_positions=64, bos_token_id=0, eos_token_id=0
@@ -139,7 +137,7 @@ KINDS: dict[str, Callable[[Path, Path], list[str]]] = {
 
 def make(kind: str, work: Path, encoder: Path) -> Path:
     """Run a small study of a kind, and return its folder."""
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     overrides = KINDS[kind](work, encoder)
     run(compose(*overrides, f"store_dir={work}/store"), work / "run")
     return work / "run"
