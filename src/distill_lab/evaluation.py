@@ -24,7 +24,12 @@ SELECTION = "selection"
 
 
 def answer(
-    task: Task, model: PreTrainedModel, rows: ModelRows, device: torch.device, name: str
+    task: Task,
+    model: PreTrainedModel,
+    rows: ModelRows,
+    device: torch.device,
+    name: str,
+    batch_size: int = 128,
 ) -> Tensor:
     """Return what a task keeps of a model's answers, `[rows, ...]`, in the order of the rows.
 
@@ -34,9 +39,10 @@ def answer(
         rows: What to answer.
         device: Where to compute.
         name: What the progress bar says.
+        batch_size: Rows that are answered at once, at most.
     """
     model.eval().to(device)
-    batches = scoring_batches(rows)
+    batches = scoring_batches(rows, batch_size)
     with torch.inference_mode():
         parts = [task.answer(model, batch, rows).cpu() for batch in walk(batches, device, name)]
     order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]

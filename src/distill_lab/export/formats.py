@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from distill_lab.errors import ModelError
 from distill_lab.export.graph import inputs_of, write_graph
 from distill_lab.serving.onnx_model import FILE
 from distill_lab.serving.served import Served
+from distill_lab.tasks import Squad
+from distill_lab.tasks.tokens import padding
 
 FORMATS = ("onnx", "onnx-int8", "int8", "safetensors")
+WORDS = ("LMHeadModel", "ForCausalLM", "ForMaskedLM")  # how classes that predict words end
 
 
 def to_onnx(served: Served, folder: Path) -> None:
@@ -50,6 +56,7 @@ def to_onnx_int8(onnx_folder: Path, folder: Path) -> None:
     Raises:
         ModelError: If a package is missing.
     """
+    _need("onnx", "onnx", str(onnx_folder))
     _need("onnxruntime", "onnx", str(onnx_folder))
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -61,7 +68,8 @@ def to_onnx_int8(onnx_folder: Path, folder: Path) -> None:
     try:
         quantize_dynamic(
             onnx_folder / FILE, folder / FILE, per_channel=True, weight_type=QuantType.QInt8,
-            use_external_data_format=large,
+            op_types_to_quantize=["MatMul", "Gemm"], use_external_data_format=large,
+            nodes_to_exclude=_shared_head(onnx_folder),
         )  # fmt: skip
     finally:
         root.setLevel(level)
@@ -82,22 +90,110 @@ def to_int8(model: PreTrainedModel) -> PreTrainedModel:
     Raises:
         ModelError: If torchao is not installed, or does not know such models.
     """
-    try:
-        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
-    except ImportError as error:
-        raise _missing("torchao", "int8", type(model).__name__) from error
+    settings = _torchao(type(model).__name__)
+    from torchao.quantization import quantize_
+
     small = copy.deepcopy(model).eval()
-    settings: Any = Int8DynamicActivationInt8WeightConfig()
+    head = small.get_output_embeddings()
     with torch.no_grad():
-        quantize_(small, settings)
+        # As transformers does it: what predicts words stays float.
+        quantize_(small, settings, lambda m, _: isinstance(m, nn.Linear) and m is not head)
     return small
+
+
+def _torchao(where: str) -> Any:
+    """Return how torchao is to quantise."""
+    try:
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig
+    except ImportError as error:
+        raise _missing("torchao", "int8", where) from error
+    return Int8DynamicActivationInt8WeightConfig()
+
+
+def _shared_head(onnx_folder: Path) -> list[str]:
+    """Return the node that predicts words with the embeddings' weights, which stay float."""
+    import onnx
+
+    settings = json.loads((onnx_folder / "config.json").read_text(encoding="utf-8"))
+    names = settings.get("architectures") or [""]
+    if not settings.get("tie_word_embeddings") or not names[0].endswith(WORDS):
+        return []
+    graph = onnx.load(onnx_folder / FILE, load_external_data=False).graph
+    made = {name: node for node in graph.node for name in node.output}
+    node = made.get("logits")
+    while node is not None and node.op_type not in ("MatMul", "Gemm"):
+        node = next((made[name] for name in node.input if name in made), None)
+    return [] if node is None else [node.name]
+
+
+def write_int8(served: Served, folder: Path) -> None:
+    """Write a student whose linear layers hold int8, as transformers and torchao load it.
+
+    Args:
+        served: The student.
+        folder: Where to write.
+
+    Raises:
+        ModelError: If torchao is not installed, or does not know such models.
+    """
+    settings = _torchao(str(served.folder))
+    from transformers import TorchAoConfig
+
+    with tempfile.TemporaryDirectory(prefix="distill-lab-") as plain:
+        served.model.save_pretrained(plain)
+        kind: Any = type(served.model)
+        model = kind.from_pretrained(
+            plain, quantization_config=TorchAoConfig(settings), dtype=torch.float32
+        )
+    model.save_pretrained(folder)
+    write_tokenizer(served, folder)
+
+
+def write_safetensors(served: Served, folder: Path, dtype: str) -> None:
+    """Write a student with weights of another precision, as transformers loads it.
+
+    Args:
+        served: The student.
+        folder: Where to write.
+        dtype: "float32", "float16" or "bfloat16".
+    """
+    model = copy.deepcopy(served.model).to(getattr(torch, dtype))
+    model.save_pretrained(folder)
+    write_tokenizer(served, folder)
 
 
 def write_beside(served: Served, folder: Path) -> None:
     """Write what a model's file needs beside it: configuration, labels, tokeniser."""
     served.model.config.save_pretrained(folder)
+    write_tokenizer(served, folder)
+    if served.tokenizer is not None:
+        _cut_and_pad(served, folder / "tokenizer.json")
+
+
+def write_tokenizer(served: Served, folder: Path) -> None:
+    """Write a student's tokeniser, where it has one."""
     if served.tokenizer is not None:
         served.tokenizer.save_pretrained(folder)
+
+
+def _cut_and_pad(served: Served, file: Path) -> None:
+    """Let the tokeniser's file say at how many tokens rows are cut, and how they are padded.
+
+    Who has nothing but `tokenizers` needs to know nothing else.
+    """
+    from tokenizers import Tokenizer
+
+    if not file.is_file() or served.tokenizer is None:
+        return  # a slow one
+    tokenizer = Tokenizer.from_file(str(file))
+    if served.problem.kind != "causal_lm":  # whose prompts are not cut
+        second = isinstance(served.task, Squad)
+        tokenizer.enable_truncation(
+            served.task.max_length, strategy="only_second" if second else "longest_first"
+        )
+    pad = padding(served.tokenizer)
+    tokenizer.enable_padding(pad_id=pad, pad_token=str(tokenizer.id_to_token(pad)))
+    tokenizer.save(str(file))
 
 
 def _need(package: str, extra: str, where: str) -> None:

@@ -126,7 +126,7 @@ def _export(whole: _Plain, example: tuple[Tensor, ...], path: Path, dynamo: bool
                 whole, example, path, **common, dynamo=True, verbose=False,
                 dynamic_shapes=(tuple(free for _ in example),), external_data=size > _ONE_FILE,
             )  # fmt: skip
-            _name_axes(path, axes)
+            _tidy(path, axes)
         else:
             free_axes = {name: axes for name in whole.inputs}
             free_axes |= {name: {0: "batch"} for name in whole.outputs}
@@ -136,8 +136,8 @@ def _export(whole: _Plain, example: tuple[Tensor, ...], path: Path, dynamo: bool
             )  # fmt: skip
 
 
-def _name_axes(path: Path, axes: dict[int, str]) -> None:
-    """Give the free sizes of a graph's inputs and outputs their names."""
+def _tidy(path: Path, axes: dict[int, str]) -> None:
+    """Name the free sizes of a graph, and leave out where in whose files its nodes come from."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False)
@@ -150,6 +150,10 @@ def _name_axes(path: Path, axes: dict[int, str]) -> None:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param in known:
                 size.dim_param = known[size.dim_param]
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    graph.graph.ClearField("metadata_props")
     onnx.save(graph, path)
 
 

@@ -1,21 +1,36 @@
-"""A finished run's student, opened to be asked, exported or measured."""
+"""A finished run's student, or what was exported of it, opened to be asked or measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.config import Config, Launch, build, check
-from distill_lab.errors import DataError
-from distill_lab.models import agree_on_padding, load_model, load_tokenizer
+from distill_lab.config import Config, Launch, build
+from distill_lab.errors import ConfigError, DataError, ModelError
+from distill_lab.models import (
+    agree_on_padding,
+    load_config,
+    load_model,
+    load_tokenizer,
+    weights_fingerprint,
+)
 from distill_lab.results.result import FILE, FINISHED, Result
+from distill_lab.serving.onnx_model import FILE as GRAPH
+from distill_lab.serving.onnx_network import OnnxNetwork
+from distill_lab.signatures import faults_of
 from distill_lab.store import Store
 from distill_lab.tasks import Data, Task
 from distill_lab.types import Problem
+
+ORIGIN = "run.json"
+"""In an exported folder, the result of the run that it comes from."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,13 @@ class Served:
     """A student with what it was trained for.
 
     Attributes:
-        folder: The run's.
+        folder: The run's, or the exported one.
         result: What the run left.
         config: How it was configured.
         task: Knows how rows are read and scored; its `problem` is settled.
-        model: In evaluation mode, float32, on the CPU.
+        model: In evaluation mode, float32 or as it was exported, on the CPU.
         tokenizer: The student's; None where rows are no text.
+        gone: Why the task's rows cannot be read; empty where they may be.
     """
 
     folder: Path
@@ -37,6 +53,7 @@ class Served:
     task: Task
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
+    gone: str = ""
 
     @property
     def problem(self) -> Problem:
@@ -49,36 +66,93 @@ class Served:
         Raises:
             UsageError: If the files are not there any more, or cannot be used.
         """
-        splits = self.task.load()
-        return self.task.encode(splits, self.tokenizer, Store(self.config.store_dir))
+        with self.rows() as data:
+            return data
+
+    @contextmanager
+    def rows(self) -> Iterator[Data]:
+        """Give the task's rows as the student reads them; corpora lie on the disk meanwhile.
+
+        Where the run's store is gone, none is left behind.
+
+        Raises:
+            UsageError: If the files are not there any more, or cannot be used.
+        """
+        if self.gone:
+            raise DataError(self.gone)
+        splits, known = self.task.load(), Path(self.config.store_dir)
+        if known.is_dir():
+            yield self.task.encode(splits, self.tokenizer, Store(known))
+            return
+        with tempfile.TemporaryDirectory(prefix="distill-lab-") as folder:
+            yield self.task.encode(splits, self.tokenizer, Store(folder))
 
 
-def open_run(folder: Path) -> Served:
-    """Open the student of a finished run.
+def open_run(folder: Path, model: Literal["student", "teacher"] = "student") -> Served:
+    """Open the student of a finished run, or what was exported of it.
 
     No rows are read: what the model answers stands in the result.
 
     Args:
-        folder: The run's, with `result.json`, `config.yaml` and `student/`.
+        folder: The run's, with `result.json`, `config.yaml` and `student/`; or an exported one.
+        model: "teacher" for the run's teacher, where the store still has it.
 
     Raises:
         UsageError: If it is no folder of a finished run, or its student cannot be loaded.
     """
+    if (folder / ORIGIN).is_file():
+        return _exported(folder)
     result = read_run(folder)
     config = read_config(folder)
-    check(config)
-    task: Task = build(config.task)
-    problem = _problem(result.problem)
-    if problem is None:
-        task.load()
-    else:
-        task.problem = problem
-    student = str(folder / "student")
-    text = task.problem.reads == "text"
-    tokenizer = load_tokenizer(student, "student") if text else None
-    model = load_model(student, task.problem, "student", whole=True).eval()
+    task, gone = _task(config, result)
+    where = str(folder / "student") if model == "student" else teacher_folder(result, config)
+    return _opened(folder, where, model, result, config, task, gone)
+
+
+def _exported(folder: Path) -> Served:
+    result = Result.read(folder / ORIGIN)
+    config = _config(result.config, folder / ORIGIN)
+    task, gone = _task(config, result)
+    if not (folder / GRAPH).is_file():
+        return _opened(folder, str(folder), "student", result, config, task, gone)
+    tokenizer = _tokenizer(str(folder), "student", task)
+    network = OnnxNetwork(folder, load_config(str(folder), "student"))
+    network.eval()
+    served = cast(PreTrainedModel, network)  # what tasks ask of a model, it answers
+    return Served(folder, result, config, task, served, tokenizer, gone)
+
+
+def _opened(
+    folder: Path, where: str, key: str, result: Result, config: Config, task: Task, gone: str
+) -> Served:
+    tokenizer = _tokenizer(where, key, task)
+    model = load_model(where, task.problem, key, whole=True).eval()
     agree_on_padding(model, tokenizer)
-    return Served(folder, result, config, task, model, tokenizer)
+    return Served(folder, result, config, task, model, tokenizer, gone)
+
+
+def _tokenizer(where: str, key: str, task: Task) -> PreTrainedTokenizerBase | None:
+    return load_tokenizer(where, key) if task.problem.reads == "text" else None
+
+
+def teacher_folder(result: Result, config: Config) -> str:
+    """Return the folder or name of a run's teacher.
+
+    Raises:
+        ModelError: If the store does not have it any more, or it is several.
+    """
+    wanted, named = result.fingerprints.get("teacher"), config.teacher.get("model")
+    kept = sorted(Path(config.store_dir).glob("teachers/*/config.json"))
+    for place in [str(file.parent) for file in kept] + ([str(named)] if named else []):
+        try:
+            if weights_fingerprint(place, "teacher") == wanted:
+                return place
+        except ModelError:
+            continue
+    raise ModelError(
+        f"{config.store_dir}: the teacher of {result.folder} is not there any more, or is an"
+        " ensemble; only its student can be served"
+    )
 
 
 def read_run(folder: Path) -> Result:
@@ -90,7 +164,9 @@ def read_run(folder: Path) -> Result:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such run")
     if not (folder / FILE).is_file():
-        raise DataError(f"{folder}: not the folder of a finished run (it has no {FILE})")
+        runs = sorted(folder.glob(f"*/{FILE}"))
+        hint = f"; its runs are folders below it, such as {runs[0].parent}" if runs else ""
+        raise DataError(f"{folder}: not the folder of a finished run (it has no {FILE}){hint}")
     result = Result.read(folder / FILE)
     if result.status != FINISHED:
         raise DataError(f"{folder}: the run was {result.status}; it has no student")
@@ -108,12 +184,65 @@ def read_config(folder: Path) -> Config:
     file = folder / "config.yaml"
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _no_config(file, error) from error
+    return _config(content, file)
+
+
+def _config(content: Any, file: Path) -> Config:
+    try:
         return Config(**{**content, "launch": Launch(**content.get("launch", {}))})
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{file}: not the configuration of a run ({reason})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _no_config(file, error) from error
+
+
+def _no_config(file: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError(f"{file}: not the configuration of a run ({reason})")
+
+
+def _task(config: Config, result: Result) -> tuple[Task, str]:
+    """Return a run's task with its problem, and why its rows cannot be read."""
+    gone, node = "", config.task
+    faults = faults_of("task", node) if "_target_" in node else ["task: has no _target_"]
+    if faults:
+        raise ConfigError(faults)
+    try:
+        task: Task = build(config.task)
+    except ConfigError as error:
+        node = _without_folders(config.task)
+        if node == config.task:
+            raise
+        task, gone = build(node), str(error)
+    problem = _problem(result.problem)
+    if problem is not None:
+        task.problem = problem
+    elif gone:
+        raise DataError(gone)
+    else:
+        task.load()  # a result of an earlier version
+    return task, gone
+
+
+def _without_folders(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's node whose data are not there as one that is built all the same."""
+    found = {
+        key: _without_folders(value) if isinstance(value, Mapping) else value
+        for key, value in node.items()
+    }
+    folder = found.get("data_dir")
+    if folder is not None and not Path(folder).is_dir():
+        found["data_dir"] = "."  # nothing is read from it
+    return found
 
 
 def _problem(told: dict[str, Any]) -> Problem | None:
     """Return the problem that a result tells; None for a result of an earlier version."""
     return Problem(**{**told, "labels": tuple(told["labels"])}) if told else None
+
+
+def with_problem(served: Served) -> Result:
+    """Return the run's result with its problem, which results of earlier versions lack."""
+    from dataclasses import asdict
+
+    return replace(served.result, problem=asdict(served.problem))

@@ -160,7 +160,7 @@ def read_instructions(
     first = 1 if path.suffix in (".jsonl", ".json") else 2
     lines = [int(at) + first for at in table.index]
     prompts = [
-        _messages(value, f"{path}, line {line}", prompt)
+        messages_of(value, f"{path}, line {line}", prompt)
         for line, value in zip(lines, column(table, prompt, "task.prompt", path), strict=True)
     ]
     answers = _texts(list(table[answer]) if answer in table.columns else [None] * len(table))
@@ -180,7 +180,17 @@ def read_instructions(
     )  # fmt: skip
 
 
-def _messages(value: object, where: str, name: str) -> tuple[Message, ...]:
+def messages_of(value: object, where: str, name: str) -> tuple[Message, ...]:
+    """Return a prompt's messages.
+
+    Args:
+        value: A text, or a list of messages with `role` and `content`.
+        where: File and line, for the error.
+        name: Column, for the error.
+
+    Raises:
+        DataError: If it is neither, or empty.
+    """
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     messages = list(value) if isinstance(value, (list, np.ndarray)) else []

@@ -140,6 +140,22 @@ def from_folder(
     return Pictures(np.arange(len(files)), pixels, targets)
 
 
+def from_files(files: Sequence[Path], size: Sequence[int], channels: int) -> Pictures:
+    """Read pictures whose classes are not known; they stand as class 0.
+
+    Args:
+        files: One for each picture.
+        size: Height and width to which pictures are resized.
+        channels: 1 for grey, 3 for colours.
+
+    Raises:
+        DataError: If a file is missing or is no picture.
+    """
+    opened = (_opened(path, size, channels) for path in files)
+    pixels = _together(opened, len(files), size, channels)
+    return Pictures(np.arange(len(files)), pixels, np.zeros(len(files), dtype=np.int64))
+
+
 def from_hub(
     table: Any, columns: Sequence[str], labels: Sequence[str], size: Sequence[int], channels: int
 ) -> Pictures:

@@ -152,7 +152,7 @@ class Squad(Task):
     def score(self, answers: Tensor, rows: ModelRows, at: Ids | None = None) -> dict[str, float]:
         """Compute exact match and F1, for v2.0 also those with and without an answer."""
         assert isinstance(rows, WindowRows)
-        given = self._given(answers, rows, at)
+        given = self.given(answers, rows, at)
         asked = rows.questions.take(rows.asked_questions(at))
         found = squad_scores(asked, given, self.no_answers)
         return {**{name: found[name] for name in self.metrics}, **found}
@@ -181,7 +181,7 @@ class Squad(Task):
         )
         margins = [spans[name].none_over_best for name in asked.names]
         threshold = best_threshold(margins, given, nothing)
-        found = squad_scores(rows.questions, self._given(answers, rows, None, threshold), True)
+        found = squad_scores(rows.questions, self.given(answers, rows, None, threshold), True)
         return {f"{name}_threshold": found[name] for name in self.metrics}
 
     def chance(self, train: ModelRows, rows: ModelRows) -> float:
@@ -204,7 +204,7 @@ class Squad(Task):
             "id": asked.ids, "question": asked.names, "label": list(map(list, asked.answers)),
         }  # fmt: skip
         for name, kept in answers.items():
-            given = self._given(kept, rows, None)
+            given = self.given(kept, rows, None)
             found[name] = [given[each] for each in asked.names]
             each = [
                 of_question(answer, accepted, self.no_answers)
@@ -214,10 +214,21 @@ class Squad(Task):
             found[f"{name}_f1"] = [score for _, score in each]
         return found
 
-    def _given(
-        self, answers: Tensor, rows: WindowRows, at: Ids | None, threshold: float | None = None
+    def given(
+        self,
+        answers: Tensor,
+        rows: WindowRows,
+        at: Ids | None = None,
+        threshold: float | None = None,
     ) -> dict[str, str]:
-        """Return the answer to each question by its name, empty for none."""
+        """Return the answer to each question by its name, empty for none.
+
+        Args:
+            answers: What was kept of each window's logits.
+            rows: The windows that are answered.
+            at: Which of them; None for all in their order.
+            threshold: In place of the task's own for "no answer".
+        """
         beyond = self.no_answer_threshold if threshold is None else threshold
         return {
             name: "" if self.no_answers and span.none_over_best > beyond

@@ -1,0 +1,99 @@
+"""Reading rows that are to be answered, with errors that name the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from distill_lab.errors import DataError
+from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
+from distill_lab.tasks import Glue, Images, Squad, Task
+from distill_lab.tasks.files import read_glue_tsv, read_table
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+def read_rows(path: Path, task: Task) -> Table:
+    """Read a file as the task reads its own, without its labels.
+
+    Args:
+        path: CSV, TSV, JSON lines, parquet, or of questions SQuAD's own layout. TSV of a GLUE task
+            is read as the official files are.
+        task: Of the run.
+
+    Raises:
+        DataError: If it is missing, empty, not UTF-8, or not what its ending says.
+    """
+    if path.suffix not in ENDINGS:
+        hint = " (paths of pictures stand in a column of such a file)"
+        more = hint if isinstance(task, Images) else ""
+        raise DataError(f"{path}: the ending is none of {', '.join(ENDINGS)}{more}")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    if path.suffix in (".jsonl", ".json"):
+        text = _utf8(path)
+        if isinstance(task, Squad) and path.suffix == ".json" and '"data"' in text[:10_000]:
+            return _squad(path, text)
+        return _objects(path, text)
+    if path.suffix == ".parquet":
+        return Frame(path, 0, read_table(path), False, True)
+    _utf8(path)
+    if isinstance(task, Glue) and path.suffix == ".tsv":
+        return _glue(path, task)
+    return Frame(path, 2, read_table(path), False, True)
+
+
+def _glue(path: Path, task: Glue) -> Frame:
+    """Read an official file; CoLA's for training has no header, its test file has one."""
+    with path.open(encoding="utf-8-sig") as file:
+        first = file.readline().rstrip("\r\n").split("\t")
+    header = task.header is None or task.tsv.text in first
+    frame = read_glue_tsv(path, None if header else task.header)
+    return Frame(path, 2 if header else 1, frame, True, header)
+
+
+def _squad(path: Path, text: str) -> SquadFile:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not a SQuAD file, which is an object with data")
+    return SquadFile(path, content)
+
+
+def _objects(path: Path, text: str) -> Objects:
+    rows, lines = list[dict[str, Any]](), list[int]()
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: not an object with named values")
+        rows.append(row)
+        lines.append(number)
+    if not rows:
+        raise DataError(f"{path}: the file has no rows")
+    return Objects(path, rows, lines)
+
+
+def _utf8(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        DataError: If it is not UTF-8; it names the first line that is not.
+    """
+    content = path.read_bytes()
+    if not content:
+        raise DataError(f"{path}: the file is empty")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path}, line {line}: not UTF-8 text; convert the file, for example with iconv"
+        ) from error
