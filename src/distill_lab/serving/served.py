@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from distill_lab.errors import DataError
 from distill_lab.models import agree_on_padding, load_model, load_tokenizer
 from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.store import Store
+from distill_lab.students.int8 import MARK, to_int8
 from distill_lab.tasks import Data, Task
 from distill_lab.types import Problem
 
@@ -27,7 +29,8 @@ class Served:
         result: What the run left.
         config: How it was configured.
         task: Knows how rows are read and scored; its `problem` is settled.
-        model: In evaluation mode, float32, on the CPU.
+        model: In evaluation mode, float32, on the CPU; its float weights also where it was trained
+            for int8, see `as_scored`.
         tokenizer: The student's; None where rows are no text.
     """
 
@@ -42,6 +45,21 @@ class Served:
     def problem(self) -> Problem:
         """What it answers."""
         return self.task.problem
+
+    @property
+    def int8(self) -> dict[str, Any] | None:
+        """For which int8 the student was trained, see `students.int8.told`; None if for none.
+
+        An exporter to int8 keeps exactly that.
+        """
+        return getattr(self.model.config, MARK, None)
+
+    def as_scored(self) -> PreTrainedModel:
+        """Return the model that computes what the run's scores and predictions are of.
+
+        That is `model`; where the student was trained for int8, a copy that rounds as int8 will.
+        """
+        return self.model if self.int8 is None else to_int8(copy.deepcopy(self.model))
 
     def data(self) -> Data:
         """Return the task's rows as the student reads them.
