@@ -110,7 +110,7 @@ def _compare(
             tables = answer_tables(parts.task, plan.data, models)
             write_predictions(out_dir / PREDICTIONS, tables)
             result.fidelity = fidelity(plan.data.problem, next(iter(tables.values())))
-            report(loggers, result)
+            report(loggers, result, out_dir / "student")
             result.write(out_dir)
             shutil.rmtree(out_dir / FOLDER, ignore_errors=True)
     return result
