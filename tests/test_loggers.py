@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from distill_lab.results import Result
+from distill_lab.store import digest
 from tests.wandb_file import offline_runs
 
 Go = Callable[..., Result]
@@ -20,7 +22,7 @@ def test_wandb_gets_config_curves_and_summary(
 ) -> None:
     result = lab("logger=wandb", "study=mine", "objective.temperature=2")
     (run,) = offline_runs(tmp_path / "run")
-    assert run["group"] == "mine" and run["exit"] == 0
+    assert run["group"] == "mine" and run["job_type"] == "train" and run["exit"] == 0
     assert run["name"] == "reviews-Layers-Hinton-T2-lam0.5-seed1"
     assert run["config"]["objective"]["temperature"] == 2
     assert run["config"]["task"]["train_file"].endswith("reviews.csv")
@@ -64,6 +66,66 @@ def test_runs_of_one_process_do_not_mix(lab: Go, tmp_path: Path) -> None:
     (one,), (two,) = offline_runs(tmp_path / "one"), offline_runs(tmp_path / "two")
     assert one["id"] != two["id"]
     assert (one["config"]["seed"], two["config"]["seed"]) == (1, 2)
+
+
+def artifacts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Teacher and student of a run, as W&B's file has them."""
+    (run,) = offline_runs(folder)
+    models = [each for each in run["artifacts"] if each["type"] == "model"]
+    teacher, student = sorted(models, key=lambda each: not each["input"])
+    assert teacher["input"] and not student["input"]
+    return teacher, student
+
+
+def test_wandb_gets_the_student_and_whom_it_comes_from(lab: Go, tmp_path: Path) -> None:
+    result = lab("logger=wandb", "study=mine/b", "trainer.max_steps=2")
+    teacher, student = artifacts(tmp_path / "run")
+    assert teacher["name"] == f"teacher-{result.fingerprints['teacher']}"
+    assert teacher["metadata"]["metrics"] == result.metrics["teacher"]
+    assert list(teacher["files"]) == ["teacher.json"]
+    assert student["name"] == "student-mine-b"
+    assert student["aliases"] == ["latest", "reviews-Layers-Hinton-T4-lam0.5-seed1"]
+    about = student["metadata"]
+    assert about["metrics"] == result.metrics and about["cost"] == result.cost["student"]
+    assert about["fingerprints"] == result.fingerprints and about["task"] == "reviews"
+    assert about["config"] == digest(result.config)
+    weights = tmp_path / "run" / "student" / "model.safetensors"
+    assert student["files"]["model.safetensors"] == weights.as_uri()
+    assert not any("staging" in place for place in student["files"].values())
+
+
+def test_wandb_uploads_the_students_files_where_it_is_asked_to(lab: Go, tmp_path: Path) -> None:
+    lab("logger=wandb", "logger.wandb.log_model=true", "trainer.max_steps=2")
+    _, student = artifacts(tmp_path / "run")
+    folder = tmp_path / "run" / "student"
+    here = {path.name: str(path) for path in folder.iterdir()}
+    assert student["files"] == here and "model.safetensors" in here
+    assert student["metadata"]["uploaded"] is True
+
+
+def test_a_run_does_not_fail_for_an_artifact(
+    lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import wandb
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("the quota is used up\nand more")
+
+    monkeypatch.setattr(wandb.Artifact, "add_reference", refuse)
+    result = lab("logger=wandb", "trainer.max_steps=2")
+    assert Result.read(tmp_path / "run" / "result.json").metrics == result.metrics
+    assert "could not be logged as an artifact (the quota is used up)" in caplog.text
+    (run,) = offline_runs(tmp_path / "run")
+    assert run["exit"] == 0
+
+
+def test_no_secret_is_written(lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, "0123456789abcdef0123456789abcdef01234567")
+    lab("logger=wandb", "trainer.max_steps=2")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not [path for path in files if b"0123456789abcdef01234" in path.read_bytes()]
 
 
 def test_tensorboard(lab: Go, tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ def chunks(content: bytes) -> Iterator[bytes]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a run's name, group, config, history rows, summary and exit code."""
+    """Return a run's name, group, config, history rows, summary, artifacts and exit code."""
     run: dict[str, Any] = {"history": [], "summary": {}, "config": {}, "exit": None}
+    run["artifacts"] = []
     for chunk in chunks(path.read_bytes()):
         record = Record()
         record.ParseFromString(chunk)
@@ -46,6 +47,7 @@ def read(path: Path) -> dict[str, Any]:
         if kind == "run":
             run["name"], run["group"] = record.run.display_name, record.run.run_group
             run["id"], run["project"] = record.run.run_id, record.run.project
+            run["job_type"] = record.run.job_type
             run["config"] |= _items(record.run.config.update)
         elif kind == "config":
             run["config"] |= _items(record.config.update)
@@ -53,9 +55,24 @@ def read(path: Path) -> dict[str, Any]:
             run["history"].append(_items(record.history.item))
         elif kind == "summary":
             run["summary"] |= _items(record.summary.update)
+        elif kind == "artifact":
+            run["artifacts"].append(_artifact(record.artifact))
         elif kind == "exit":
             run["exit"] = record.exit.exit_code
     return run
+
+
+def _artifact(record: Any) -> dict[str, Any]:
+    """Return an artifact's name, type, metadata, files, and whether it is an input."""
+    files = {each.path: each.ref or each.local_path for each in record.manifest.contents}
+    return {
+        "name": record.name,
+        "type": record.type,
+        "aliases": list(record.aliases),
+        "metadata": json.loads(record.metadata or "{}"),
+        "files": files,
+        "input": record.use_after_commit,
+    }
 
 
 def _items(items: Any) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from distill_lab.csv_log import CsvLog
 from distill_lab.evaluation import answers, score
 from distill_lab.heads import described
 from distill_lab.lab import Lab
-from distill_lab.models import count_parameters, state_fingerprint
+from distill_lab.models import state_fingerprint
 from distill_lab.modules import FineTuning
 from distill_lab.scores import Trained
 from distill_lab.store import digest
+from distill_lab.students.int8 import sizes
 from distill_lab.tasks import Data, Task
 from distill_lab.training import fit, forget
 
@@ -59,7 +60,7 @@ def train_baseline(start: PreTrainedModel, task: Task, data: Data, lab: Lab) -> 
         save_file(answers(task, start, data, lab.device, "baseline"), folder / _ANSWERS)
         start.save_pretrained(folder / "student")
         data.save_tokenizer(folder / "student")
-        content = {"parameters": count_parameters(start), **cost.plain()}
+        content = {**sizes(start), **cost.plain()}
         (folder / "cost.json").write_text(json.dumps(content), encoding="utf-8")
 
     path, found = ranks.kept(

@@ -15,6 +15,7 @@ from distill_lab import ranks
 from distill_lab.config import Config, build
 from distill_lab.errors import ConfigError
 from distill_lab.results import Provenance, Result
+from distill_lab.wandb_artifacts import log_artifacts
 
 
 def title(config: Config, provenance: Provenance, task: str) -> str:
@@ -41,7 +42,11 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
     failed = True
     try:
         for node in config.logger.values():
-            given = {"name": name} if "name" in node and node["name"] is None else {}
+            given: dict[str, Any] = (
+                {"name": name} if "name" in node and node["name"] is None else {}
+            )
+            if node.get("log_model") is True:  # which for Lightning are checkpoints, see `report`
+                given["log_model"] = False
             loggers.append(build({**node, **given}, save_dir=str(out_dir)))
         for logger in loggers:
             _describe(logger, config)
@@ -68,8 +73,14 @@ def _describe(logger: Logger, config: Config) -> None:
         ) from error
 
 
-def report(loggers: list[Logger], result: Result) -> None:
-    """Give the final comparison to every logger; W&B shows it as its summary and as a table."""
+def report(loggers: list[Logger], result: Result, student: Path) -> None:
+    """Give the final comparison to every logger; W&B shows it as its summary and as a table.
+
+    Args:
+        loggers: Of the run.
+        result: What is told.
+        student: Its folder, which W&B gets as an artifact, see `wandb_artifacts`.
+    """
     values = {
         f"evaluation/{model}/{name}": value
         for model, metrics in result.metrics.items()
@@ -81,6 +92,7 @@ def report(loggers: list[Logger], result: Result) -> None:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(values)
             logger.log_table("comparison", *_comparison(result))
+            log_artifacts(logger.experiment, result, student)
         else:
             logger.log_metrics(values)
         logger.save()

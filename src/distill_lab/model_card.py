@@ -56,6 +56,14 @@ _USES: dict[str, tuple[str, ...]] = {
     "masked_lm": _MASKED,
 }
 
+_INT8 = (
+    "Trained for int8: the figures of student and baseline are those of their int8 form, whose"
+    " linear layers have int8 weights (symmetric, one scale an output channel) and uint8 inputs"
+    " (range of the whole tensor, at run time). This folder holds the float weights;"
+    " `distill-lab export RUN --to onnx-int8` rounds them.",
+    "",
+)
+
 
 def save_student(
     folder: Path,
@@ -120,6 +128,7 @@ def card(result: Result, problem: Problem) -> str:
             for model in result.metrics
         ),
         "",
+        *(_INT8 if "int8_bytes" in result.cost.get("student", {}) else ()),
         "## Use",
         "",
         "```python",

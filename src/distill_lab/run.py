@@ -37,6 +37,7 @@ from distill_lab.results.result import PRUNED
 from distill_lab.results.tables import millions
 from distill_lab.scores import Trained
 from distill_lab.store import Store, digest, write_atomically
+from distill_lab.students.int8 import is_int8, sizes, unmarked
 from distill_lab.tasks import Data, Task
 from distill_lab.tasks.fidelity import fidelity
 from distill_lab.teachers import Source
@@ -109,7 +110,7 @@ def _compare(
             tables = answer_tables(parts.task, plan.data, models)
             write_predictions(out_dir / PREDICTIONS, tables)
             result.fidelity = fidelity(plan.data.problem, next(iter(tables.values())))
-            report(loggers, result)
+            report(loggers, result, out_dir / "student")
             result.write(out_dir)
             shutil.rmtree(out_dir / FOLDER, ignore_errors=True)
     return result
@@ -117,10 +118,11 @@ def _compare(
 
 def _student(parts: Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
     pl.seed_everything(seed, verbose=False)
-    student: PreTrainedModel = parts.student.build(teacher, data)
+    student: PreTrainedModel = unmarked(parts.student.build(teacher, data))
     student.requires_grad_(True)
     parameters = millions(count_parameters(student))
-    log.info("student: %s, %s parameters", described(student.config), parameters)
+    int8 = ", trained for int8" if is_int8(student) else ""
+    log.info("student: %s, %s parameters%s", described(student.config), parameters, int8)
     return student
 
 
@@ -140,7 +142,7 @@ def _distil(
     scores = ranks.by_first(
         lambda: score(parts.task, data, answers(parts.task, student, data, lab.device, "student"))
     )
-    spent = {"parameters": count_parameters(student), **cost.plain()}
+    spent = {**sizes(student), **cost.plain()}
     return Trained(scores, spent, state_fingerprint(student.state_dict()))
 
 

@@ -138,7 +138,9 @@ def comparable(result: Result) -> tuple[str, ...]:
     prints = result.fingerprints
     shared = (prints.get(name, "") for name in ("evaluation", "tokenizer", "teacher"))
     scored = " ".join((result.metric, *result.metrics["student"])) if result.metrics else ""
-    return (result.task, *shared, result.choices.get("student", ""), scored)
+    student = result.choices.get("student", "")
+    student = result.choices.get("student@student.of", student)  # int8 beside its float form
+    return (result.task, *shared, student, scored)
 
 
 def _apart(first: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from distill_lab.serving.onnx_model import FILE as GRAPH
 from distill_lab.serving.onnx_network import OnnxNetwork
 from distill_lab.signatures import faults_of
 from distill_lab.store import Store
+from distill_lab.students.int8 import MARK, to_int8
 from distill_lab.tasks import Data, Task
 from distill_lab.types import Problem
 
@@ -42,7 +44,8 @@ class Served:
         result: What the run left.
         config: How it was configured.
         task: Knows how rows are read and scored; its `problem` is settled.
-        model: In evaluation mode, float32 or as it was exported, on the CPU.
+        model: In evaluation mode, float32 or as it was exported, on the CPU; its float weights also
+            where it was trained for int8, see `as_scored`.
         tokenizer: The student's; None where rows are no text.
         gone: Why the task's rows cannot be read; empty where they may be.
     """
@@ -59,6 +62,21 @@ class Served:
     def problem(self) -> Problem:
         """What it answers."""
         return self.task.problem
+
+    @property
+    def int8(self) -> dict[str, Any] | None:
+        """For which int8 the student was trained, see `students.int8.told`; None if for none.
+
+        An exporter to int8 keeps exactly that.
+        """
+        return getattr(self.model.config, MARK, None)
+
+    def as_scored(self) -> PreTrainedModel:
+        """Return the model that computes what the run's scores and predictions are of.
+
+        That is `model`; where the student was trained for int8, a copy that rounds as int8 will.
+        """
+        return self.model if self.int8 is None else to_int8(copy.deepcopy(self.model))
 
     def data(self) -> Data:
         """Return the task's rows as the student reads them.
