@@ -1,0 +1,1 @@
+"""One page of a study: `distill-lab report`."""
