@@ -19,8 +19,8 @@ def main(rest: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="distill-lab report",
-        description="Write one page of a study: comparison, heat map, learning curves, Pareto front,"
-        " calibration, soft targets, and the command of each run.",
+        description="Write one page of a study: comparison, heat map, learning curves, Pareto"
+        " front, calibration, soft targets, and the command of each run.",
     )
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="STUDY", help="folder of a study or of a run"

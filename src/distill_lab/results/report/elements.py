@@ -91,8 +91,9 @@ def figure(drawn: Figure, key: str, level: int = 3) -> str:
     """
     head = f'<h{level} id="{key}-title">{text(drawn.title)}</h{level}>'
     about = paragraphs(drawn.about, "about")
+    start = f'<section class="card" id="{key}" aria-labelledby="{key}-title">{head}{about}'
     if not drawn.views:
-        return f'<section class="card" id="{key}" aria-labelledby="{key}-title">{head}{about}</section>'
+        return f"{start}</section>"
     choice = _selector(drawn, key) if len(drawn.views) > 1 else ""
     numbers = "".join(
         f'<div class="view" data-view="{at}"{"" if at == 0 else " hidden"}>'
@@ -101,8 +102,7 @@ def figure(drawn: Figure, key: str, level: int = 3) -> str:
         for at, view in enumerate(drawn.views)
     )
     return (
-        f'<section class="card" id="{key}" aria-labelledby="{key}-title">{head}{about}'
-        f'<figure data-figure="{key}" aria-labelledby="{key}-title">'
+        f'{start}<figure data-figure="{key}" aria-labelledby="{key}-title">'
         f'<div class="tools">{choice}<button type="button" class="save" data-save="{key}">'
         f"Save as SVG</button></div>"
         f'<div class="plot" style="height:{drawn.height}px" role="img"'

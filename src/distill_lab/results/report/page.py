@@ -157,7 +157,12 @@ def _fronts(study: Study) -> list[Figure]:
     for comparison in study.comparisons:
         run = comparison.students[0].results[0]
         own = run.fingerprints.get("tokenizer", "") if comparison.metric in LOWER else ""
-        key = (comparison.task, run.fingerprints.get("evaluation", ""), comparison.metric, own)
+        key: tuple[str, ...] = (
+            comparison.task,
+            run.fingerprints.get("evaluation", ""),
+            comparison.metric,
+            own,
+        )
         scored[key] += comparison.students
     many = len(scored) > 1
     fronts = []

@@ -1,8 +1,8 @@
 """Colours of the page and of its pictures, by what they stand for, in light and dark.
 
 Teacher, student and baseline have the same colour everywhere: the blue, vermilion and green of
-Okabe and Ito (Color Universal Design, 2008), which people with any colour vision tell apart, moved in
-lightness so that text in them can be read on either ground. A mark's shape says the same again.
+Okabe and Ito (Color Universal Design, 2008), which people with any colour vision tell apart, moved
+in lightness so that text in them can be read on either ground. A mark's shape says the same again.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def _finished(comparison: Comparison) -> Sequence[RunRow]:
             run.folder.name if run.folder else "",
             ", ".join(f"{short(key)}={value}" for key, value in line.label.items()),
             run.seed, run.metric, run.main("student"), run.gain,
-            run.cost.get("student", {}).get("selection"), run.cost.get("student", {}).get("seconds"),
+            run.cost.get("student", {}).get("selection"),
+            run.cost.get("student", {}).get("seconds"),
             command(run),
         )
         for line in comparison.students

@@ -61,7 +61,7 @@ def summary(comparison: Comparison) -> list[str]:
         f"{choice} on the selection split ({rows.get('selection', 0):,} training rows held back,"
         f" {comparison.metric} {best.selection:.4f})."
         if best.selection is not None
-        else f"{choice}; no selection split has scored it, so the evaluation split orders the table."
+        else f"{choice}; it was scored on no selection split, and the evaluation split orders them."
     )
     report = score(best)
     told = (
