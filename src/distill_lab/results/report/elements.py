@@ -45,19 +45,23 @@ def table(grid: Grid, key: str, pinned: int = 0, kinds: bool = False) -> str:
         pinned: First rows that stay first however the others are sorted.
         kinds: Whether the first column names teacher, student or baseline.
     """
-    heads = "".join(
-        f'<th scope="col"{_side(grid, at)} aria-sort="none">'
-        f'<button type="button" class="sort">{text(name) or "&nbsp;"}'
-        '<span class="arrow" aria-hidden="true"></span></button></th>'
-        for at, name in enumerate(grid.headings)
-    )
+    heads = "".join(heading(name, _side(grid, at)) for at, name in enumerate(grid.headings))
     rows = [_row(grid, row, kinds) for row in grid.rows]
     bodies = [f'<tbody class="pinned">{"".join(rows[:pinned])}</tbody>'] if pinned else []
     bodies.append(f"<tbody>{''.join(rows[pinned:])}</tbody>")
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{key}-caption">'
-        f'<table id="{key}" class="sortable"><caption id="{key}-caption">{text(grid.caption)}'
-        f"</caption><thead><tr>{heads}</tr></thead>{''.join(bodies)}</table></div>"
+        f'<table id="{key}" class="sortable" aria-labelledby="{key}-caption"><thead>'
+        f"<tr>{heads}</tr></thead>{''.join(bodies)}</table></div>"
+        f'<p class="caption" id="{key}-caption">{text(grid.caption)}</p>'
+    )
+
+
+def heading(name: str, side: str = "") -> str:
+    """Return the heading of a column, a button that sorts by it."""
+    return (
+        f'<th scope="col"{side} aria-sort="none"><button type="button" class="sort">'
+        f'{text(name)}<span class="arrow" aria-hidden="true"></span></button></th>'
     )
 
 
@@ -81,17 +85,19 @@ def entry(value: Entry, side: str = "", head: bool = False) -> str:
     return f"<{name}{scope}{side}{sort}>{text(shown)}</{name}>"
 
 
-def figure(drawn: Figure, key: str, level: int = 3) -> str:
+def figure(drawn: Figure, key: str, level: int = 3, wide: bool = False) -> str:
     """Return a figure: heading, words, selector, picture, and its numbers as tables.
 
     Args:
         drawn: What it shows.
         key: Its id, which no other figure has.
         level: Of the heading.
+        wide: Whether it takes the whole width.
     """
     head = f'<h{level} id="{key}-title">{text(drawn.title)}</h{level}>'
     about = paragraphs(drawn.about, "about")
-    start = f'<section class="card" id="{key}" aria-labelledby="{key}-title">{head}{about}'
+    kind = "card wide" if wide else "card"
+    start = f'<section class="{kind}" id="{key}" aria-labelledby="{key}-title">{head}{about}'
     if not drawn.views:
         return f"{start}</section>"
     choice = _selector(drawn, key) if len(drawn.views) > 1 else ""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from distill_lab import __version__
 from distill_lab.results.report import words
-from distill_lab.results.report.elements import data, entry, figure, paragraphs, table, text
+from distill_lab.results.report.elements import data, figure, paragraphs, table, text
 from distill_lab.results.report.figure import Figure
 from distill_lab.results.report.page import Page, Section
 from distill_lab.results.report.palette import DARK, LIGHT, variables
-from distill_lab.results.report.run_rows import RunRow, said_of_command
+from distill_lab.results.report.runs_html import runs_section
 from distill_lab.results.report.softness import Softness
 
 _ASSETS = Path(__file__).with_name("assets")
@@ -29,7 +29,7 @@ def as_html(page: Page) -> str:
     from plotly.offline import get_plotlyjs
 
     before = _assets(_BEFORE)
-    after = [get_plotlyjs(), _assets(_AFTER)]
+    after, plotly = _assets(_AFTER), get_plotlyjs()
     shown = {key: drawn for key, drawn in _keyed(page)}
     specs = {
         key: [{"spec": view.spec, "sentence": view.sentence} for view in drawn.views]
@@ -43,11 +43,10 @@ def as_html(page: Page) -> str:
         _foot(),
     ])  # fmt: skip
     policy = "; ".join([
-        "default-src 'none'", f"script-src {' '.join(map(_hash, [before, *after]))}",
+        "default-src 'none'", f"script-src {' '.join(map(_hash, [before, after, plotly]))}",
         "style-src 'unsafe-inline'", "img-src data: blob:", "base-uri 'none'",
         "form-action 'none'",
     ])  # fmt: skip
-    scripts = "".join(f"<script>{script}</script>" for script in after)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -56,7 +55,10 @@ def as_html(page: Page) -> str:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{text(title)}</title>\n<style>{_css()}</style>\n<script>{before}</script>\n"
         f"</head>\n<body>\n{body}\n{data('palette', {'light': LIGHT, 'dark': DARK})}\n"
-        f"{data('specs', specs)}\n{data('samples', _samples(page))}\n{scripts}\n</body>\n</html>\n"
+        f"{data('specs', specs)}\n{data('samples', _samples(page))}\n<script>{after}</script>\n"
+        # Executed by figures.js when the page is there, so that nobody waits for it.
+        f'<script type="text/plain" id="plotly">{plotly}</script>\n'
+        "</body>\n</html>\n"
     )
 
 
@@ -120,14 +122,19 @@ def _contents(page: Page) -> str:
 def _main(page: Page) -> str:
     parts = [_section(section) for section in page.sections]
     parts += [figure(front, front.key, level=2) for front in page.fronts]
-    parts += [_softness(page.softness), _runs(page.runs), _left_out(page)]
+    parts += [_softness(page.softness), runs_section(page.runs), _left_out(page)]
     return "".join(parts)
 
 
 def _section(section: Section) -> str:
     apart = f'<p class="apart">{text(section.apart)}</p>' if section.apart else ""
     pinned = sum(row[0] != "student" for row in section.table.rows)
-    drawn = "".join(figure(each, f"{section.key}-{each.key}") for each in section.figures)
+    figures = sorted(section.figures, key=lambda each: not each.views)
+    count = sum(bool(each.views) for each in figures)
+    drawn = "".join(
+        figure(each, f"{section.key}-{each.key}", wide=at >= count - count % 2)
+        for at, each in enumerate(figures)
+    )
     return (
         f'<section id="{section.key}" aria-labelledby="{section.key}-title" class="group">'
         f'<div class="card"><h2 id="{section.key}-title">{text(section.title)}</h2>{apart}'
@@ -161,56 +168,6 @@ def _block(soft: Softness, number: int) -> str:
 
 def _samples(page: Page) -> list[list[dict[str, object]]]:
     return [soft.rows for soft in page.softness]
-
-
-def _runs(rows: Sequence[RunRow]) -> str:
-    metrics = list(dict.fromkeys(row.metric for row in rows if row.metric))
-    scored = metrics[0] if len(metrics) == 1 else "main metric"
-    headings = ("run", "settings", "seed", "status", scored, "gain", "selection", "seconds")
-    heads = "".join(
-        f'<th scope="col" aria-sort="none"{" class=number" if at in (2, 4, 5, 6, 7) else ""}>'
-        f'<button type="button" class="sort">{text(name)}<span class="arrow" aria-hidden="true">'
-        "</span></button></th>"
-        for at, name in enumerate(headings)
-    )
-    lines = "".join(_run(row) for row in rows)
-    return (
-        '<section class="card" id="runs" aria-labelledby="runs-title"><h2 id="runs-title">Runs</h2>'
-        '<div class="tools"><label for="search">Search the runs</label>'
-        '<input type="search" id="search" autocomplete="off" spellcheck="false">'
-        f'<span id="found" role="status" aria-live="polite">{len(rows)} runs</span></div>'
-        '<div class="scroll tall" role="region" tabindex="0" aria-labelledby="runs-caption">'
-        '<table id="run-table" class="sortable"><caption id="runs-caption">Each run, in the order'
-        " of the comparison; its command repeats it from the folder in which it was typed."
-        f'</caption><thead><tr>{heads}<th scope="col">command</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table></div></section>"
-    )
-
-
-def _run(row: RunRow) -> str:
-    side = ' class="number"'
-    numbers = [
-        ("" if value is None else form.format(value))
-        for value, form in (
-            (row.student, "{:.4f}"), (row.gain, "{:+.4f}"), (row.selection, "{:.4f}"),
-            (row.seconds, "{:,.0f}"),
-        )
-    ]  # fmt: skip
-    cells = [
-        entry(row.name, head=True), entry(row.settings, ' class="settings"'),
-        entry("" if row.seed is None else str(row.seed), side),
-        f'<td><span class="status {text(row.status)}">{text(row.status)}</span></td>',
-        *(entry(number, side) for number in numbers),
-    ]  # fmt: skip
-    told = said_of_command(row)
-    if row.command:
-        cells.append(
-            f'<td class="command"><button type="button" class="copy" aria-label="Copy the command'
-            f' of {text(row.name)}">Copy</button><code>{text(told)}</code></td>'
-        )
-    else:
-        cells.append(f'<td class="command">{text(told)}</td>')
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _left_out(page: Page) -> str:

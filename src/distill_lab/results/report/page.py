@@ -117,7 +117,7 @@ def _section(key: str, comparison: Comparison, answers: Answers, read: Texts) ->
     apart = f"Kept apart from the first comparison: {', '.join(comparison.apart)}." if (
         comparison.apart
     ) else ""  # fmt: skip
-    title = f"{comparison.task}: {comparison.teacher} to {comparison.student}"
+    title = f"{comparison.task}: teacher {comparison.teacher}, student {comparison.student}"
     return Section(key, title, apart, words.summary(comparison), words.table(comparison), figures)
 
 

@@ -61,8 +61,8 @@ def front_of(settings: Sequence[Line], key: str = "pareto") -> Figure:
     if not measured:
         points = _counted(settings)
         about = [
-            "Nothing was measured yet: `distill-lab bench` with the folders of runs adds latency,"
-            " throughput, size, memory and energy. Until then, parameters stand for cost."
+            "Nothing has been measured yet: distill-lab bench with the folders of runs adds"
+            " latency, throughput, size, memory and energy. Until then, parameters stand for cost."
         ]
         return Figure(key, title, [_view("parameters", "", points, metric)], about)
     views = [
@@ -214,11 +214,11 @@ def _spec(
     }  # fmt: skip
     data: list[dict[str, Any]] = [line]
     pairs = list(zip(points, flags, strict=True))
+    grey = [p for p, flag in pairs if not flag]
+    data.append(_trace("", grey, cost, metric, colour("faint"), "dominated"))
     for model in MODELS:
         own = [p for p, flag in pairs if p.model == model and flag]
         data.append(_trace(model, own, cost, metric, colour(model), model))
-    grey = [p for p, flag in pairs if not flag]
-    data.append(_trace("", grey, cost, metric, colour("faint"), "dominated"))
     x = {**titled(_COSTS[cost]), "rangemode": "tozero"}
     return {
         "data": [trace for trace in data if trace["x"]],

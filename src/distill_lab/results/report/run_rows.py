@@ -29,6 +29,7 @@ class RunRow:
         seconds: That the student's training took.
         command: Repeats it; empty where none was typed.
         status: "finished", or what became of it.
+        why: It failed.
     """
 
     name: str
@@ -41,12 +42,15 @@ class RunRow:
     seconds: float | None = None
     command: str = ""
     status: str = "finished"
+    why: str = ""
 
 
 def run_rows(study: Study) -> list[RunRow]:
     """Return finished runs in the order of the comparisons, then failed and unfinished ones."""
     rows = [row for comparison in study.comparisons for row in _finished(comparison)]
-    rows += [RunRow(f.name, why, status="failed") for f, why in study.collected.failed.items()]
+    rows += [
+        RunRow(f.name, "", status="failed", why=why) for f, why in study.collected.failed.items()
+    ]
     return [*rows, *(RunRow(f.name, "", status="unfinished") for f in study.collected.unfinished)]
 
 
@@ -80,5 +84,5 @@ def _typed(folder: Path | None) -> bool:
 def said_of_command(row: RunRow) -> str:
     """Return the command, or why there is none."""
     if row.status != "finished":
-        return ""
+        return row.why
     return row.command or _FROM_PYTHON

@@ -11,7 +11,7 @@ import numpy as np
 from distill_lab.results.report.answers import Answers, OfRun
 from distill_lab.results.report.calibration import softmax
 
-_ROWS = 6
+_QUANTILES = (0.0, 0.5, 0.9, 0.97, 0.995, 1.0)
 _CLASSES = 10  # bars of a row; the others are one
 
 
@@ -59,13 +59,16 @@ def softness_of(
     return Softness(teacher, rows, about, temperature)
 
 
-def samples(logits: Any, count: int = _ROWS) -> list[int]:
-    """Return places of rows at even quantiles of the teacher's entropy, surest first."""
+def samples(logits: Any) -> list[int]:
+    """Return places of rows at quantiles of the teacher's entropy, surest first.
+
+    Most rows are sure ones that look alike, so more than half are of the most doubtful tenth.
+    """
     shares = softmax(logits)
     entropy = -(shares * np.log(np.maximum(shares, 1e-30))).sum(axis=1)
     order = np.argsort(entropy, kind="stable")
-    at = np.linspace(0, len(order) - 1, min(count, len(order)))
-    return [int(order[int(place)]) for place in at]
+    at = dict.fromkeys(round(quantile * (len(order) - 1)) for quantile in _QUANTILES)
+    return [int(order[place]) for place in at]
 
 
 def _row(run: OfRun, place: int, logits: Any, texts: Mapping[int, str] | None) -> dict[str, Any]:

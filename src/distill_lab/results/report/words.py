@@ -93,9 +93,8 @@ def _others(comparison: Comparison) -> list[str]:
         return []
     count = {v: sum(gain.verdict == v for gain in tested) for v in ("better", "worse")}
     return [
-        f"Of all {len(tested)} settings that were tested, {count['better']} are better than their"
-        f" baseline and {count['worse']} worse after Holm's correction; for the others there is no"
-        " evidence either way."
+        f"Of the {len(tested)} settings that were tested, {count['better'] or 'none'} came out"
+        f" better than the baseline and {count['worse'] or 'none'} worse after Holm's correction."
     ]
 
 

@@ -41,11 +41,23 @@
 
   const again = () => figures.filter((f) => plot(f).dataset.drawn).forEach(draw);
   const all = () => figures.forEach(draw);
+  // Plotly is large: it is compiled when the page stands, not before.
+  let ready = null;
+  function withPlotly(then) {
+    ready ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("plotly").textContent;
+      document.body.append(script);
+      resolve();
+    })));
+    ready.then(then);
+  }
+
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       near.unobserve(target);
-      draw(target);
+      withPlotly(() => draw(target));
     }
   }, { rootMargin: "400px" });
   for (const figure of figures) {
@@ -62,6 +74,7 @@
     });
   }
   addEventListener("beforeprint", all);
+  if (figures.length) addEventListener("load", () => withPlotly(() => {}));
 
   const button = document.getElementById("theme");
   const told = () => { button.textContent = currentTheme() === "dark" ? "Light theme" : "Dark theme"; };

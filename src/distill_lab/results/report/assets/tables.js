@@ -44,12 +44,13 @@
       row.hidden = !wanted.every((word) => words[at].includes(word));
       if (!row.hidden) count += 1;
     });
-    found.textContent = wanted.length ? `${count} of ${rows.length} runs` : `${rows.length} runs`;
+    const every = `${rows.length} run${rows.length === 1 ? "" : "s"}`;
+    found.textContent = wanted.length ? `${count} of ${every}` : every;
   });
 
   // A file opened from a disk may not write to the clipboard; then the command is selected.
   async function copy(button) {
-    const code = button.nextElementSibling;
+    const code = button.parentNode.querySelector("code");
     let told = "Copied";
     try {
       await navigator.clipboard.writeText(code.textContent);
@@ -63,6 +64,13 @@
     button.textContent = told;
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   }
-  for (const button of document.querySelectorAll("button.copy"))
-    button.addEventListener("click", () => copy(button));
+  function show(button) {
+    const open = button.closest("td").classList.toggle("open");
+    button.setAttribute("aria-expanded", String(open));
+    button.textContent = open ? "Hide" : "Show";
+  }
+  document.getElementById("run-table").addEventListener("click", ({ target }) => {
+    if (target.matches("button.copy")) copy(target);
+    if (target.matches("button.show")) show(target);
+  });
 })();
