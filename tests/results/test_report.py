@@ -128,9 +128,8 @@ def test_only_the_scripts_of_the_page_are_allowed(page: Page) -> None:
 
     html = as_html(page)
     allowed = set(re.findall(r"'sha256-([^']+)'", html[: html.index("<title>")]))
-    scripts = re.findall(
-        r"<script(?: type=\"text/plain\" id=\"plotly\")?>(.*?)</script>", html, re.DOTALL
-    )
+    every = r'<script(?: type="text/plain" id="plotly")?>(.*?)</script>'
+    scripts = re.findall(every, html, re.DOTALL)
     digests = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
     assert len(scripts) == 3 and digests == allowed
     assert "unsafe-eval" not in html[: html.index("<title>")]

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.results.made_study import entry, make_study
 from tests.results.test_report import HOSTILE
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+select = pytest.importorskip("selenium.webdriver.support.select")
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking", "--hide-scrollbars", "--disable-dev-shm-usage",
@@ -221,9 +223,7 @@ def test_another_view_has_its_own_words_and_numbers(opened: Open) -> None:
     until(browser, "return arguments[0].querySelector('.main-svg') !== null", figure)
     plot = figure.find_element("css selector", ".plot")
     before = plot.get_attribute("aria-label")
-    webdriver.support.select.Select(figure.find_element("css selector", "select")).select_by_index(
-        1
-    )
+    select.Select(figure.find_element("css selector", "select")).select_by_index(1)
     assert plot.get_attribute("aria-label") != before
     sentences = figure.find_elements("css selector", ".sentence")
     assert [s.is_displayed() for s in sentences] == [False, True]
@@ -253,7 +253,7 @@ def test_everything_has_a_name_and_a_place(opened: Open) -> None:
         "return [...document.querySelectorAll('h1,h2,h3,h4')].map(e => Number(e.tagName[1]))"
     )
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(levels))
     for landmark in ("header", "nav[aria-label]", "main", "footer"):
         assert len(browser.find_elements("css selector", f"body {landmark}")) == 1
     heads = browser.execute_script(
