@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from distill_lab.results.compare import Line
 from distill_lab.results.report.figure import Figure, Grid, Spec, View, hover, layout, plain, titled
@@ -56,28 +55,37 @@ def read(run: Result) -> dict[str, Curve]:
     Args:
         run: With the folder that it lies in.
     """
+    import pyarrow as pa
+    from pyarrow import csv
+
     file = run.folder / FILE if run.folder else Path(FILE)
     try:
-        table = pd.read_csv(file, engine="c")
-        steps = table.pop("step").to_numpy()
-    except (OSError, ValueError, KeyError):
+        table = csv.read_csv(file)
+        steps = table.column("step").to_numpy()
+    except (OSError, KeyError, pa.ArrowException):
         return {}
     found = {}
-    for name in table.columns:
-        if name != "epoch" and table[name].dtype.kind in "fi":
-            values = table[name].to_numpy(dtype=float)
+    for name in _shown(table.column_names):
+        values = table.column(name).to_numpy()
+        if values.dtype.kind in "fi":
             there = np.isfinite(values)
             if there.any():
-                found[name] = thinned(steps[there], values[there])
+                found[name] = thinned(steps[there], values[there].astype(np.float64))
     return found
+
+
+def _shown(columns: Sequence[str]) -> list[str]:
+    """Return the columns that are drawn: scores of the selection split, loss and its raw terms."""
+    terms = {name.removesuffix("_weighted") for name in columns if name.endswith("_weighted")}
+    return [n for n in columns if n.startswith("selection/") or n in _NAMES or n in terms]
 
 
 def thinned(steps: Any, values: Any, points: int = _POINTS) -> Curve:
     """Return a curve of at most so many points: means of neighbours at the last of their steps."""
-    groups = min(points, len(steps))
-    parts = np.array_split(np.arange(len(steps)), groups)
-    ends = [int(steps[part[-1]]) for part in parts]
-    return ends, [float(f"{values[part].mean():.5g}") for part in parts]
+    starts = np.linspace(0, len(steps), min(points, len(steps)), endpoint=False).astype(int)
+    sizes = np.diff([*starts, len(steps)])
+    means = np.add.reduceat(values, starts) / sizes
+    return steps[starts + sizes - 1].tolist(), [float(f"{mean:.5g}") for mean in means]
 
 
 def _names(found: Iterable[Mapping[str, Curve]], metric: str) -> dict[str, str]:
@@ -86,7 +94,7 @@ def _names(found: Iterable[Mapping[str, Curve]], metric: str) -> dict[str, str]:
     main = f"selection/{metric}"
     told = {name: f"{name.removeprefix('selection/')} on the selection split" for name in there
             if name.startswith("selection/")}  # fmt: skip
-    terms = [n.removesuffix("_weighted") for n in there if n.endswith("_weighted")]
+    terms = [n for n in there if n not in told and n not in _NAMES]
     told |= {name: _NAMES[name] for name in _NAMES if name in there}
     told |= {term: f"{term.removeprefix('train/')} loss, without λ and T²" for term in terms}
     order = [main] if main in told else []
@@ -112,7 +120,8 @@ def _view(
         else:
             rest.append(middle)
     if rest:
-        data.insert(0, _one(rest, "faint", 0.5, f"{len(rest)} other settings"))
+        others = _one(rest, "faint", 0.5, f"{len(rest)} other settings")
+        data.insert(0, {**others, "legendrank": 2000})
     spec: Spec = {
         "data": data,
         "layout": layout({**titled("training step")}, titled(title.split(" (")[0])),

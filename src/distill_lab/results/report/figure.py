@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from distill_lab.results.report.palette import colour
@@ -60,6 +60,7 @@ class Figure:
         about: Paragraphs above: what is shown, and why something is not.
         chooses: Label of the selector.
         height: Of the picture, in pixels of the page.
+        wide: Whether it takes the whole width of the page.
     """
 
     key: str
@@ -68,7 +69,7 @@ class Figure:
     about: Sequence[str] = ()
     chooses: str = "Show"
     height: int = 420
-    grids: Sequence[Grid] = field(default=())
+    wide: bool = False
 
 
 def plain(text: object) -> str:

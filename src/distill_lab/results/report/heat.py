@@ -15,6 +15,7 @@ from distill_lab.results.tables import spread
 
 _PREFERRED = ("objective.temperature", "objective.lam")
 _SLICES = 12  # of further settings; more are not looked at one by one
+_NARROW = 6  # columns for which half the page is enough
 _FILLED = 0.3  # share of a map's places below which single points say more
 
 
@@ -45,7 +46,8 @@ def map_of(settings: Sequence[Line]) -> Figure:
         for shown in _shown(settings)
         for name, part in list(slices.items())[:_SLICES]
     ]
-    return Figure("map", f"Score over {title}", views, _about(settings, slices, keys))
+    wide = len({setting.label.get(keys[0]) for setting in settings}) > _NARROW
+    return Figure("map", f"Score over {title}", views, _about(settings, slices), wide=wide)
 
 
 def axes(settings: Sequence[Line]) -> list[str]:
@@ -97,9 +99,7 @@ def _slices(settings: Sequence[Line], keys: Sequence[str]) -> dict[str, list[Lin
     return found
 
 
-def _about(
-    settings: Sequence[Line], slices: dict[str, list[Line]], keys: Sequence[str]
-) -> list[str]:
+def _about(settings: Sequence[Line], slices: dict[str, list[Line]]) -> list[str]:
     told = [
         "Each place is the mean over seeds on the evaluation split; the gain is the student"
         " less the baseline of the same seed, with a 95 % interval."
@@ -147,7 +147,7 @@ def _field(settings: Sequence[Line], keys: Sequence[str], shown: _Shown) -> Spec
         return _points(settings, keys, shown)
     at = {(s.label[keys[0]], s.label[keys[1]]): s for s in settings}
     rows = [[at.get((x, y)) for x in across] for y in up]
-    many = len(across) > 10
+    many = len(across) > 12
     heat = {
         "type": "heatmap",
         "x": [plain(x) for x in across], "y": [plain(y) for y in up],
@@ -169,7 +169,7 @@ def _number(setting: Line, shown: _Shown, narrow: bool) -> str:
     value = shown.of(setting)
     if value is None:
         return ""
-    form = "+.3f" if shown.colours[1] == "middle" else ".2f" if narrow else ".4f"
+    form = "+.3f" if shown.colours[1] == "middle" else ".3f" if narrow else ".4f"
     return f"{value:{form}}{_star(setting)}"
 
 

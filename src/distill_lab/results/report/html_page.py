@@ -129,11 +129,11 @@ def _main(page: Page) -> str:
 def _section(section: Section) -> str:
     apart = f'<p class="apart">{text(section.apart)}</p>' if section.apart else ""
     pinned = sum(row[0] != "student" for row in section.table.rows)
-    figures = sorted(section.figures, key=lambda each: not each.views)
-    count = sum(bool(each.views) for each in figures)
+    figures = sorted(section.figures, key=lambda each: (not each.views, not each.wide))
+    halves = [each.key for each in figures if each.views and not each.wide]
+    paired = halves[: len(halves) - len(halves) % 2]
     drawn = "".join(
-        figure(each, f"{section.key}-{each.key}", wide=at >= count - count % 2)
-        for at, each in enumerate(figures)
+        figure(each, f"{section.key}-{each.key}", wide=each.key not in paired) for each in figures
     )
     return (
         f'<section id="{section.key}" aria-labelledby="{section.key}-title" class="group">'

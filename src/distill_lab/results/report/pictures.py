@@ -99,5 +99,5 @@ def _draw(jobs: list[tuple[View, Path, int]]) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    told = str(error).strip().splitlines()
+    told = str(error.args[0] if error.args else "").strip().splitlines()
     return told[0] if told else type(error).__name__

@@ -65,7 +65,7 @@ def _finished(comparison: Comparison) -> Sequence[RunRow]:
             command(run),
         )
         for line in comparison.students
-        for run in line.results
+        for run in sorted(line.results, key=lambda run: run.seed)
     ]  # fmt: skip
 
 

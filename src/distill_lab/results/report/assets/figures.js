@@ -41,10 +41,14 @@
 
   const again = () => figures.filter((f) => plot(f).dataset.drawn).forEach(draw);
   const all = () => figures.forEach(draw);
-  // Plotly is large: it is compiled when the page stands, not before.
+  // Plotly is large: it is compiled when the page stands, not before, for its text comes last.
+  const whole = new Promise((resolve) => {
+    if (document.readyState !== "loading") resolve();
+    else document.addEventListener("DOMContentLoaded", resolve);
+  });
   let ready = null;
   function withPlotly(then) {
-    ready ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => {
+    ready ??= whole.then(() => new Promise((resolve) => setTimeout(() => {
       const script = document.createElement("script");
       script.textContent = document.getElementById("plotly").textContent;
       document.body.append(script);
