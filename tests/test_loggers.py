@@ -60,6 +60,27 @@ def test_a_failed_run_is_marked_as_failed(
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def test_a_run_that_was_ended_goes_on_as_the_same_one(
+    lab: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distill_lab.run.train_baseline", end)
+        with pytest.raises(KeyboardInterrupt):
+            lab("logger=wandb")
+    lab("logger=wandb")
+    lab("logger=wandb", "seed=2")  # another run in the same folder
+    ids = _ids(tmp_path / "run")
+    assert len(ids) == 3 and ids[0] == ids[1] != ids[2]
+
+
+def _ids(folder: Path) -> list[str]:
+    """Ids of the offline runs of a folder, in the order in which they began."""
+    return [found.name.rpartition("-")[2] for found in sorted(folder.glob("wandb/offline-run-*"))]
+
+
 def test_runs_of_one_process_do_not_mix(lab: Go, tmp_path: Path) -> None:
     lab("logger=wandb", "seed=1", out="one")
     lab("logger=wandb", "seed=2", out="two")

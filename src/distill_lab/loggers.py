@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +16,10 @@ from distill_lab import ranks
 from distill_lab.config import Config, build
 from distill_lab.errors import ConfigError
 from distill_lab.results import Provenance, Result
+from distill_lab.store import write_atomically
 from distill_lab.wandb_artifacts import log_artifacts
+
+_WANDB_ID = ".wandb_id"
 
 
 def title(config: Config, provenance: Provenance, task: str) -> str:
@@ -45,6 +49,12 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
             given: dict[str, Any] = (
                 {"name": name} if "name" in node and node["name"] is None else {}
             )
+            if (
+                node["_target_"].endswith(".WandbLogger")
+                and ranks.rank() == 0
+                and not node.get("id")
+            ):
+                given["id"] = _wandb_id(out_dir)
             if node.get("log_model") is True:  # which for Lightning are checkpoints, see `report`
                 given["log_model"] = False
             loggers.append(build({**node, **given}, save_dir=str(out_dir)))
@@ -52,8 +62,20 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
             _describe(logger, config)
         yield loggers
         failed = False
+        (out_dir / _WANDB_ID).unlink(missing_ok=True)
     finally:
         _finish(failed)
+
+
+def _wandb_id(out_dir: Path) -> str:
+    """Return the id of the run of an earlier try in this folder, or a new one.
+
+    A run that was ended so goes on as the same one of W&B's.
+    """
+    file = out_dir / _WANDB_ID
+    if not file.is_file():
+        write_atomically(file, uuid.uuid4().hex[:8])
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _describe(logger: Logger, config: Config) -> None:
