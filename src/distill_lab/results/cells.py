@@ -33,7 +33,8 @@ class Cell:
 
     def values(self, model: str, metric: str) -> list[float]:
         """Return a metric of a model, one for each run that has it."""
-        return [r.metrics[model][metric] for r in self.results if model in r.metrics]
+        every = (r.metrics.get(model, {}) for r in self.results)
+        return [metrics[metric] for metrics in every if metric in metrics]
 
     @property
     def seeds(self) -> list[int]:

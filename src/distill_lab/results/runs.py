@@ -94,7 +94,7 @@ def collect(paths: Sequence[Path]) -> Collected:
             file = path if path.is_file() else folder / FILE
             if file.is_file():
                 try:
-                    found[file.resolve()] = Result.read(file)
+                    found[file.resolve()] = _read(file)
                 except DataError as error:
                     damaged[str(error)] = None
             elif (folder / ERROR_FILE).is_file():
@@ -141,6 +141,23 @@ def comparable(result: Result) -> tuple[str, ...]:
     student = result.choices.get("student", "")
     student = result.choices.get("student@student.of", student)  # int8 beside its float form
     return (result.task, *shared, student, scored)
+
+
+def _read(file: Path) -> Result:
+    """Read a result that has the numbers that are compared.
+
+    Raises:
+        DataError: If it is none, or lacks them.
+    """
+    result = Result.read(file)
+    if result.status == FINISHED:
+        try:
+            float(result.rows["evaluation"]), float(result.metrics["student"][result.metric])
+            for model, metrics in result.metrics.items():
+                float(metrics[result.metric]), result.parameters(model)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{file}: not a result of distill-lab (no {error})") from error
+    return result
 
 
 def _apart(first: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
