@@ -36,7 +36,7 @@ def columns(comparison: Comparison) -> list[Column]:
     found = [Column("model", "", [line.model for line in lines], is_text=True)]
     for key in comparison.keys:
         own = [line.label.get(key, "") for line in lines]
-        found.append(Column(key, key.removeprefix("objective."), own, is_text=True, is_label=True))
+        found.append(Column(key, heading(key), own, is_text=True, is_label=True))
 
     def add(name: str, cell: Callable[[Line], str], spared: int = 0, is_text: bool = False) -> None:
         found.append(Column(name, name, [cell(line) for line in lines], spared, is_text))
@@ -54,6 +54,11 @@ def columns(comparison: Comparison) -> list[Column]:
     add("retention", _retention, 4)
     add("parameters", lambda line: millions(line.parameters), 5)
     return found
+
+
+def heading(key: str) -> str:
+    """Return what stands above a setting: T for the temperature, no group for an objective's."""
+    return "T" if key == "objective.temperature" else key.removeprefix("objective.")
 
 
 def _metric(line: Line, name: str) -> str:

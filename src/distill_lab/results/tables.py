@@ -13,6 +13,7 @@ from rich.text import Text
 
 from distill_lab.better import retention
 from distill_lab.results.columns import Column, columns
+from distill_lab.results.columns import heading as above
 from distill_lab.results.compare import Comparison, comparisons
 from distill_lab.results.figures import millions, spread
 from distill_lab.results.result import Result
@@ -118,8 +119,9 @@ def fidelity_table(comparison: Comparison) -> Table | None:
         title=Text("fidelity and calibration, evaluation split, mean over seeds", style="italic"),
         title_justify="left",
     )
-    for heading in ("", *(key.removeprefix("objective.") for key in comparison.keys)):
-        table.add_column(Text(heading), overflow="fold")
+    table.add_column("")
+    for key in comparison.keys:
+        table.add_column(Text(above(key)), overflow="fold")
     for name in names:
         table.add_column(Text(name.replace("_", " ")), justify="right")
     for line in comparison.lines:

@@ -48,9 +48,9 @@ def _tests(comparison: Comparison) -> list[str]:
     if tested:
         names = " or ".join(dict.fromkeys(gain.test for gain in tested))
         said.append(
-            f"[ ]: 95 % interval of the gain; p: {names}, for {comparison.metric}, corrected by"
-            f" Holm for {len(tested)} {'cell' if len(tested) == 1 else 'cells'}; a verdict needs"
-            f" p <= {LEVEL}"
+            f"[ ]: 95 % interval of the gain, each by itself; p: {names}, for {comparison.metric},"
+            f" corrected by Holm for {len(tested)} {'cell' if len(tested) == 1 else 'cells'}; a"
+            f" verdict needs p <= {LEVEL}"
         )
         if any(gain.seeds == 1 for gain in tested):
             said.append(
