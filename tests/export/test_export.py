@@ -188,6 +188,26 @@ def test_int8_in_onnx_is_smaller_and_close(
     assert not list(folder.glob(".*"))
 
 
+def test_a_student_trained_for_int8_is_exported_as_it_was_scored(
+    exported: Callable[..., Path], finished: Finished, tmp_path: Path, capsys: Capture
+) -> None:
+    run, folder = finished("int8"), exported("int8", "onnx-int8")
+    parity = json.loads((folder / "parity.json").read_text())
+    assert parity["largest_difference"] < 1e-4 and parity["agreement"] == 1.0
+    metrics = json.loads((run / "result.json").read_text())["metrics"]["student"]
+    assert parity["after"] == pytest.approx(metrics["accuracy"], abs=1e-6)
+    told = pd.read_parquet(run / "predictions.parquet").sort_values("id")
+    texts = pd.read_csv(run.parent / "reviews.csv").text.iloc[told.id].tolist()
+    logits = np.stack(told.student_logits)
+    shares = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).max(axis=1)
+    for place in (run, folder):  # both round; the run's predictions are those of int8
+        capsys.readouterr()
+        predict([str(place), *texts])
+        lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [line[0] for line in lines] == [["negative", "positive"][at] for at in told.student]
+        assert np.allclose([float(line[1]) for line in lines], shares, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["masked", "causal"])
 @pytest.mark.slow
 def test_what_predicts_words_with_the_embeddings_stays_float(

@@ -39,6 +39,12 @@ def classes(work: Path, encoder: Path) -> list[str]:
             "trainer.max_epochs=2"]  # fmt: skip
 
 
+def int8(work: Path, encoder: Path) -> list[str]:
+    """The same films, by a student that is trained for int8."""
+    given = [each for each in classes(work, encoder) if not each.startswith("student")]
+    return [*given, "student=int8", "student@student.of=layers", "student.of.num_layers=2"]
+
+
 def numbers(work: Path, encoder: Path) -> list[str]:
     """Pairs of sentences with a score, in the official layout of STS-B."""
     data, random = work / "STS-B", np.random.default_rng(0)
@@ -132,7 +138,7 @@ def _decoder(work: Path) -> Path:
 
 
 KINDS: dict[str, Callable[[Path, Path], list[str]]] = {
-    "classes": classes, "numbers": numbers, "spans": spans, "pictures": pictures,
+    "classes": classes, "int8": int8, "numbers": numbers, "spans": spans, "pictures": pictures,
     "masked": masked, "causal": causal, "instruction": instruction,
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ def fillings(
         batch_size: Texts at once.
         device: Where.
     """
-    tokenizer, model = served.tokenizer, served.model
+    tokenizer, model = served.tokenizer, served.as_scored()
     assert tokenizer is not None
     ids = np.arange(len(texts))
     rows = served.task.tokens(Rows(ids, list(texts), None, ids), tokenizer)
@@ -145,7 +145,7 @@ def _written(
     served: Served, prompts: Sequence[Tokens], most: int, batch_size: int, device: torch.device
 ) -> list[str]:
     """Write behind prompts, those of similar length together."""
-    tokenizer, model = served.tokenizer, served.model
+    tokenizer, model = served.tokenizer, served.as_scored()
     assert tokenizer is not None
     model.eval().to(device)  # type: ignore[arg-type]
     end, told = set(ends(model, tokenizer)), [""] * len(prompts)
