@@ -100,7 +100,8 @@ def to_int8(model: PreTrainedModel) -> PreTrainedModel:
     settings = _torchao(type(model).__name__)
     from torchao.quantization import quantize_
 
-    small = copy.deepcopy(model).eval()
+    small: PreTrainedModel = copy.deepcopy(model)
+    small.eval()
     head = small.get_output_embeddings()
     with torch.no_grad():
         # As transformers does it: what predicts words stays float.

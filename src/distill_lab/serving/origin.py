@@ -117,7 +117,7 @@ def task_of(config: Config, result: Result) -> tuple[Task, str]:
 
 def _without_folders(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a task's node whose data are not there as one that is built all the same."""
-    found = {
+    found: dict[str, Any] = {
         key: _without_folders(value) if isinstance(value, Mapping) else value
         for key, value in node.items()
     }
