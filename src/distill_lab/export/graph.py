@@ -49,8 +49,8 @@ def write_graph(
     """Write a model as ONNX, in float32.
 
     The exporter that follows the program is tried first, then the one that records a run; a graph
-    counts only if it gives the model's logits for rows of another number and length as well: what
-    was recorded may have kept the length of its example.
+    counts only if it gives the model's logits for rows of another number and length as well, some
+    padded: what was recorded may have kept what was particular to its example.
 
     Args:
         model: In evaluation mode, on the CPU.

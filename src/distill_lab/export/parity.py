@@ -87,7 +87,9 @@ class Parity:
         return found
 
 
-def compared(before: Served, after: Served, rows: ModelRows, name: str, labelled: bool) -> Parity:
+def compared(
+    before: Served, after: Served, rows: ModelRows, name: str, labelled: bool, int8: bool = False
+) -> Parity:
     """Let both forms of a student answer the same rows.
 
     Args:
@@ -96,8 +98,11 @@ def compared(before: Served, after: Served, rows: ModelRows, name: str, labelled
         rows: What both answer.
         name: Of the rows, for people.
         labelled: Whether they can be scored.
+        int8: Whether the form is int8: a student that was trained for it is held against as it
+            rounds, as its scores are, and not as its float weights compute.
     """
-    task, sides = before.task, (before.model, after.model)
+    task = before.task
+    sides = (before.as_scored() if int8 else before.model, after.model)
     largest, total, numbers, same, asked = 0.0, 0.0, 0, 0, 0
     kept: tuple[list[Tensor], list[Tensor]] = ([], [])
     order = list[int]()

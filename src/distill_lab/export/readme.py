@@ -9,8 +9,8 @@ from distill_lab.serving.served import Served
 _FORMS = {
     "onnx": "ONNX, float32; number and length of rows are free",
     "onnx-int8": "ONNX, number and length of rows are free; the weights of linear layers are int8,"
-    " one scale for each output channel, activations are rounded to 8 bits as they come;"
-    " embeddings and norms are float32",
+    " one scale for each output channel, and of most students the embeddings; activations are"
+    " rounded to 8 bits as they come; norms are float32",
     "int8": "safetensors of torchao: the weights of linear layers are int8, one scale for each"
     " output channel, activations are rounded to 8 bits as they come, one scale for each token",
 }

@@ -152,7 +152,9 @@ def _fillings(served: Served, asked: Asked, options: Options) -> Columns:
 
 
 def _answered(served: Served, rows: Any, options: Options) -> torch.Tensor:
-    return answer(served.task, served.model, rows, options.device, options.name, options.batch_size)
+    return answer(
+        served.task, served.as_scored(), rows, options.device, options.name, options.batch_size
+    )
 
 
 def device_named(name: str | None) -> torch.device:

@@ -78,7 +78,7 @@ def of_stream(served: Served, source: IO[bytes], options: Options) -> Iterator[s
                 served,
                 good,
                 lambda at, first=first: f"line {first + at}",
-                options,  # type: ignore[misc]
+                options,
             )
         if fault:
             raise DataError(fault)

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.config import Config, Launch, build
-from distill_lab.errors import ConfigError, DataError, ModelError
-from distill_lab.models import (
-    agree_on_padding,
-    load_config,
-    load_model,
-    load_tokenizer,
-    weights_fingerprint,
-)
-from distill_lab.results.result import FILE, FINISHED, Result
+from distill_lab.config import Config
+from distill_lab.errors import DataError
+from distill_lab.models import agree_on_padding, load_config, load_model, load_tokenizer
+from distill_lab.results.result import Result
 from distill_lab.serving.onnx_model import FILE as GRAPH
 from distill_lab.serving.onnx_network import OnnxNetwork
-from distill_lab.signatures import faults_of
+from distill_lab.serving.origin import config_of, read_config, read_run, task_of, teacher_folder
 from distill_lab.store import Store
 from distill_lab.students.int8 import MARK, to_int8
 from distill_lab.tasks import Data, Task
@@ -75,8 +68,10 @@ class Served:
         """Return the model that computes what the run's scores and predictions are of.
 
         That is `model`; where the student was trained for int8, a copy that rounds as int8 will.
+        What has been exported computes what it is.
         """
-        return self.model if self.int8 is None else to_int8(copy.deepcopy(self.model))
+        exported = (self.folder / ORIGIN).is_file()
+        return self.model if exported or self.int8 is None else to_int8(copy.deepcopy(self.model))
 
     def data(self) -> Data:
         """Return the task's rows as the student reads them.
@@ -122,15 +117,15 @@ def open_run(folder: Path, model: Literal["student", "teacher"] = "student") -> 
         return _exported(folder)
     result = read_run(folder)
     config = read_config(folder)
-    task, gone = _task(config, result)
+    task, gone = task_of(config, result)
     where = str(folder / "student") if model == "student" else teacher_folder(result, config)
     return _opened(folder, where, model, result, config, task, gone)
 
 
 def _exported(folder: Path) -> Served:
     result = Result.read(folder / ORIGIN)
-    config = _config(result.config, folder / ORIGIN)
-    task, gone = _task(config, result)
+    config = config_of(result.config, folder / ORIGIN)
+    task, gone = task_of(config, result)
     if not (folder / GRAPH).is_file():
         return _opened(folder, str(folder), "student", result, config, task, gone)
     tokenizer = _tokenizer(str(folder), "student", task)
@@ -153,114 +148,6 @@ def _tokenizer(where: str, key: str, task: Task) -> PreTrainedTokenizerBase | No
     return load_tokenizer(where, key) if task.problem.reads == "text" else None
 
 
-def teacher_folder(result: Result, config: Config) -> str:
-    """Return the folder or name of a run's teacher.
-
-    Raises:
-        ModelError: If the store does not have it any more, or it is several.
-    """
-    wanted, named = result.fingerprints.get("teacher"), config.teacher.get("model")
-    kept = sorted(Path(config.store_dir).glob("teachers/*/config.json"))
-    for place in [str(file.parent) for file in kept] + ([str(named)] if named else []):
-        try:
-            if weights_fingerprint(place, "teacher") == wanted:
-                return place
-        except ModelError:
-            continue
-    raise ModelError(
-        f"{config.store_dir}: the teacher of {result.folder} is not there any more, or is an"
-        " ensemble; only its student can be served"
-    )
-
-
-def read_run(folder: Path) -> Result:
-    """Return the result of a finished run that has kept its student.
-
-    Raises:
-        DataError: If it is none.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such run")
-    if not (folder / FILE).is_file():
-        runs = sorted(folder.glob(f"*/{FILE}"))
-        hint = f"; its runs are folders below it, such as {runs[0].parent}" if runs else ""
-        raise DataError(f"{folder}: not the folder of a finished run (it has no {FILE}){hint}")
-    result = Result.read(folder / FILE)
-    if result.status != FINISHED:
-        raise DataError(f"{folder}: the run was {result.status}; it has no student")
-    if not (folder / "student" / "config.json").is_file():
-        raise DataError(f"{folder}: the run has no student/ folder; train it again")
-    return result
-
-
-def read_config(folder: Path) -> Config:
-    """Return the configuration of a run.
-
-    Raises:
-        DataError: If the file is missing or is none.
-    """
-    file = folder / "config.yaml"
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _no_config(file, error) from error
-    return _config(content, file)
-
-
-def _config(content: Any, file: Path) -> Config:
-    try:
-        return Config(**{**content, "launch": Launch(**content.get("launch", {}))})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise _no_config(file, error) from error
-
-
-def _no_config(file: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0]
-    return DataError(f"{file}: not the configuration of a run ({reason})")
-
-
-def _task(config: Config, result: Result) -> tuple[Task, str]:
-    """Return a run's task with its problem, and why its rows cannot be read."""
-    gone, node = "", config.task
-    faults = faults_of("task", node) if "_target_" in node else ["task: has no _target_"]
-    if faults:
-        raise ConfigError(faults)
-    try:
-        task: Task = build(config.task)
-    except ConfigError as error:
-        node = _without_folders(config.task)
-        if node == config.task:
-            raise
-        task, gone = build(node), str(error)
-    problem = _problem(result.problem)
-    if problem is not None:
-        task.problem = problem
-    elif gone:
-        raise DataError(gone)
-    else:
-        task.load()  # a result of an earlier version
-    return task, gone
-
-
-def _without_folders(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task's node whose data are not there as one that is built all the same."""
-    found = {
-        key: _without_folders(value) if isinstance(value, Mapping) else value
-        for key, value in node.items()
-    }
-    folder = found.get("data_dir")
-    if folder is not None and not Path(folder).is_dir():
-        found["data_dir"] = "."  # nothing is read from it
-    return found
-
-
-def _problem(told: dict[str, Any]) -> Problem | None:
-    """Return the problem that a result tells; None for a result of an earlier version."""
-    return Problem(**{**told, "labels": tuple(told["labels"])}) if told else None
-
-
 def with_problem(served: Served) -> Result:
     """Return the run's result with its problem, which results of earlier versions lack."""
-    from dataclasses import asdict
-
     return replace(served.result, problem=asdict(served.problem))

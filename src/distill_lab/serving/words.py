@@ -35,13 +35,13 @@ def fillings(
         batch_size: Texts at once.
         device: Where.
     """
-    tokenizer, model = served.tokenizer, served.model
+    tokenizer, model = served.tokenizer, served.as_scored()
     assert tokenizer is not None
     ids = np.arange(len(texts))
     rows = served.task.tokens(Rows(ids, list(texts), None, ids), tokenizer)
     at_once = min(batch_size, rows_at_once(rows, served.problem.words))
     batches = scoring_batches(rows, at_once)
-    model.eval().to(device)  # type: ignore[arg-type]
+    model.eval().to(device)
     words = list[str | None]([None] * len(texts))
     shares = list[float | None]([None] * len(texts))
     with torch.inference_mode():
@@ -126,7 +126,9 @@ def replies(
                 f"the prompt {prompts[at][-1][1][:60]!r} has {length} tokens; from 1 to {room} can"
                 f" be read where {most} are written; shorten it, or take a smaller --new-tokens"
             )
-    return _written(served, [rows.prompt_of(at) for at in ids], most, batch_size, device)
+    return _written(
+        served, [rows.prompt_of(at) for at in range(len(rows))], most, batch_size, device
+    )
 
 
 def _room(served: Served, most: int) -> int:
@@ -145,9 +147,9 @@ def _written(
     served: Served, prompts: Sequence[Tokens], most: int, batch_size: int, device: torch.device
 ) -> list[str]:
     """Write behind prompts, those of similar length together."""
-    tokenizer, model = served.tokenizer, served.model
+    tokenizer, model = served.tokenizer, served.as_scored()
     assert tokenizer is not None
-    model.eval().to(device)  # type: ignore[arg-type]
+    model.eval().to(device)
     end, told = set(ends(model, tokenizer)), [""] * len(prompts)
     for part in shown(_parts(prompts, batch_size), -(-len(prompts) // batch_size), "predict"):
         answers = generate(model, tokenizer, [prompts[at] for at in part], most)

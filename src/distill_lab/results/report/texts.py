@@ -32,7 +32,7 @@ def read_texts(folder: Path) -> Texts:
         folder: The run's, with the `config.yaml` that names its files.
     """
     from distill_lab.config import build, check
-    from distill_lab.serving.served import read_config
+    from distill_lab.serving.origin import read_config
     from distill_lab.tasks.rows import Rows
 
     try:
