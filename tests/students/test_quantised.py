@@ -222,7 +222,9 @@ def test_what_is_made_of_such_a_student_is_none(lab: Go, tmp_path: Path) -> None
     [
         ("trainer=fast", "trainer.accelerator=cpu"),
         ("objective=minilm_v2", "objective.relation_heads=4"),
-        ("callbacks=compiled", "callbacks.compile.backend=eager"),
+        pytest.param(
+            ("callbacks=compiled", "callbacks.compile.backend=eager"), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda more: more[0],
 )
