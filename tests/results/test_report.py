@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -332,3 +333,38 @@ def test_texts_are_shown_only_when_asked_for(lab: Any, rows_file: Path, tmp_path
     assert lengths.views, lengths.about
     counted = read_page([tmp_path / "runs"]).study.results[0].rows["evaluation"]
     assert sum(int(row[1]) for row in lengths.views[0].grid.rows) == counted
+
+
+def test_dominated_points_are_grey_and_the_front_has_its_models_colours(tmp_path: Path) -> None:
+    cheap = [entry("student"), entry("teacher"), entry("baseline", latency_p50_ms=9.0)]
+    study = make_study(tmp_path / "s", (1.0, 8.0), (0.9,), seeds=(1,), bench=cheap)
+    view = read_page([study]).fronts[0].views[0]
+    traces = {trace.get("name"): trace for trace in view.spec["data"]}
+    assert traces["teacher"]["marker"]["color"] == "palette:teacher"
+    assert traces["student"]["marker"]["color"] == "palette:student"
+    assert traces["dominated"]["marker"]["color"] == "palette:faint"
+    assert "baseline" not in traces and "triangle-up" in traces["dominated"]["marker"]["symbol"]
+    on_it = {row[0] for row in view.grid.rows if row[-1] == "yes"}
+    assert on_it == {"T=8.0, eager", "teacher bert-base, eager"}
+
+
+@pytest.mark.slow
+def test_five_hundred_runs_take_less_than_ten_seconds_and_a_gigabyte(tmp_path: Path) -> None:
+    """Processor time, for the machine may do other things too."""
+    temperatures = [1, 1.5, 2, 3, 4, 6, 8, 10, 12, 16]
+    study = make_study(
+        tmp_path / "s", temperatures, (0.1, 0.3, 0.5, 0.7, 0.9), range(10), rows=872, steps=200
+    )
+    code = (
+        "import resource, sys\nfrom distill_lab.verbs.report import main\nmain(sys.argv[1:])\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(study), "-o", str(tmp_path / "r.html")],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    seconds, gigabytes = map(float, told.stdout.split()[-2:])
+    assert "500 runs" in told.stdout and seconds < 10 and gigabytes < 1
+    assert (tmp_path / "r.html").stat().st_size < 8e6

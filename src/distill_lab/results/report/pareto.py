@@ -99,46 +99,42 @@ def _spec(
         "x": [p.costs[cost] for p in front], "y": [p.score for p in front],
         "line": {"color": colour("muted"), "width": 1.5, "dash": "dot", "shape": "hv"},
     }  # fmt: skip
-    data: list[dict[str, Any]] = [line]
+    most = max(point.costs[cost] for point in points) or 1.0
     pairs = list(zip(points, flags, strict=True))
-    grey = [p for p, flag in pairs if not flag]
-    dominated = _trace("", grey, cost, metric, colour("faint"), "dominated")
-    data.append({**dominated, "legendrank": 2000})
+    grey = _trace("", [p for p, flag in pairs if not flag], cost, metric, most)
+    data: list[dict[str, Any]] = [line, {**grey, "legendrank": 2000}]
     for model in MODELS:
         own = [p for p, flag in pairs if p.model == model and flag]
-        data.append(_trace(model, own, cost, metric, colour(model), model))
-    most = max(point.costs[cost] for point in points)
-    x = {**titled(COSTS[cost]), "range": [0, 1.06 * most or 1.0]}
-    return {
-        "data": [trace for trace in data if trace["x"]],
-        "layout": layout(x, titled(metric)),
-    }
+        data.append(_trace(model, own, cost, metric, most))
+    x = {**titled(COSTS[cost]), "range": [0, 1.06 * most]}
+    return {"data": [trace for trace in data if trace["x"]], "layout": layout(x, titled(metric))}
 
 
-def _sides(points: Sequence[Point], cost: str) -> list[str]:
-    """Return where names stand, so that none is cut at the edge."""
-    most = max((point.costs[cost] for point in points), default=0.0)
-    shares = [point.costs[cost] / most if most else 0.0 for point in points]
-    sides = ("top right" if share < 0.2 else "top left" if share > 0.8 else "top center"
-             for share in shares)  # fmt: skip
-    return list(sides)
+def _side(share: float) -> str:
+    """Return where a name stands, so that it is not cut at the edge of the picture."""
+    return "top right" if share < 0.2 else "top left" if share > 0.8 else "top center"
 
 
 def _trace(
-    model: str, points: Sequence[Point], cost: str, metric: str, colour_: str, name: str
+    model: str, points: Sequence[Point], cost: str, metric: str, most: float
 ) -> dict[str, Any]:
-    told = [
-        hover([p.name, f"{metric}: {p.score:.4f}", f"{COSTS[cost]}: {p.costs[cost]:,.4g}",
-               *([] if model else ["dominated"])])
-        for p in points
-    ]  # fmt: skip
+    """Return marks of a model's points; without a model, those of all that are dominated."""
+    notes = [] if model else ["dominated"]
     written = bool(model) and len(points) <= _NAMED
     return {
-        "type": "scatter", "mode": "markers+text" if written else "markers", "name": name,
+        "type": "scatter", "mode": "markers+text" if written else "markers",
+        "name": model or "dominated",
         "x": [p.costs[cost] for p in points], "y": [p.score for p in points],
-        "text": [plain(p.name) for p in points] if written else [], "hovertext": told,
-        "hoverinfo": "text", "textposition": _sides(points, cost), "cliponaxis": False,
-        "textfont": {"size": 11},
-        "marker": {"color": colour_, "size": 11 if model else 9,
-                   "symbol": [SYMBOLS[p.model] for p in points]},
+        "text": [plain(p.name) for p in points] if written else [],
+        "textposition": [_side(p.costs[cost] / most) for p in points],
+        "hovertext": [
+            hover([p.name, f"{metric}: {p.score:.4f}", f"{COSTS[cost]}: {p.costs[cost]:,.4g}",
+                   *notes])
+            for p in points
+        ],
+        "hoverinfo": "text", "cliponaxis": False, "textfont": {"size": 11},
+        "marker": {
+            "color": colour(model or "faint"), "size": 11 if model else 9,
+            "symbol": [SYMBOLS[p.model] for p in points],
+        },
     }  # fmt: skip
