@@ -74,9 +74,12 @@ class Served:
     def as_scored(self) -> PreTrainedModel:
         """Return the model that computes what the run's scores and predictions are of.
 
-        That is `model`; where the student was trained for int8, a copy that rounds as int8 will.
+        That is `model`; where the student was trained for int8, a copy that rounds as int8 will. An
+        exported model is what it is.
         """
-        return self.model if self.int8 is None else to_int8(copy.deepcopy(self.model))
+        if self.int8 is None or not (self.folder / "student").is_dir():
+            return self.model
+        return to_int8(copy.deepcopy(self.model))
 
     def data(self) -> Data:
         """Return the task's rows as the student reads them.
