@@ -53,7 +53,9 @@ def test_a_pruned_run_is_marked_and_not_compared(
         collect([tmp_path / "run"])
     (tmp_path / "good").mkdir()
     content = json.loads((tmp_path / "run" / "result.json").read_text())
-    (tmp_path / "good" / "result.json").write_text(json.dumps({**content, "status": "finished"}))
+    content |= {"status": "finished", "metrics": {"student": {content["metric"]: 0.5}}}
+    content["cost"]["student"]["parameters"] = 1
+    (tmp_path / "good" / "result.json").write_text(json.dumps(content))
     collected = collect([tmp_path])
     assert len(collected.results) == 1
     assert collected.left_out() == ["runs that a search has pruned, left out: 1"]

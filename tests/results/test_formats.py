@@ -81,11 +81,11 @@ def test_splits_tests_and_seeds_are_told(tmp_path: Path) -> None:
     said = " ".join(notes(one))
     assert "the selection split (50 rows held back of train) has chosen the epoch" in said
     assert "the evaluation split is only reported" in said
-    assert "bootstrap over rows, and seeds, for accuracy, corrected by Holm for 2 cells" in said
+    assert "bootstrap over rows and seeds, for accuracy, corrected by Holm for 2 cells" in said
     assert "two seeds tell little" in said and "one seed:" not in said
     (alone,) = study(tmp_path / "one", seeds=1)
     said = " ".join(notes(alone))
-    assert "one seed: no interval over seeds" in said and "McNemar, exact" in said
+    assert "one seed: no interval over seeds" in said and "exact McNemar test" in said
     (bare,) = study(tmp_path / "bare", cost={m: {"parameters": 1} for m in three(1, 0.5)})
     assert "chosen by the rows that are reported" in " ".join(notes(bare))
 
@@ -230,6 +230,6 @@ def test_a_run_says_whether_its_gain_is_chance(
         made(tmp_path / name, three(1, accuracy))
         show.show_run(collect([tmp_path / name]).results[0], tmp_path / name)
     said = out.export_text()
-    assert "(McNemar, exact): the student is better than the baseline; one seed" in said
+    assert "(exact McNemar test): the student is better than the baseline; one seed" in said
     assert "no evidence that student and baseline differ" in said
     assert "the student is worse than the baseline" in said

@@ -43,7 +43,7 @@ def test_one_seed_is_mcnemar(tmp_path: Path) -> None:
     won, lost = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     found = gain(tmp_path)
     assert found.p == pytest.approx(stats.binomtest(won, won + lost).pvalue)
-    assert found.test == "McNemar, exact" and found.seeds == 1
+    assert found.test == "exact McNemar test" and found.seeds == 1
     assert found.low < found.mean < found.high
     assert found.mean == pytest.approx((won - lost) / len(LABELS))
     assert found.verdict == "better"
@@ -53,7 +53,7 @@ def test_several_seeds_cover_rows_and_seeds(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         made(tmp_path / str(seed), three(seed, 0.95, 0.6), seed=seed)
     found = gain(tmp_path)
-    assert found.test == "bootstrap over rows, and seeds" and found.seeds == 3
+    assert found.test == "bootstrap over rows and seeds" and found.seeds == 3
     each = [run.gain for run in collect([tmp_path]).results]
     assert found.mean == pytest.approx(np.mean(each)) and found.sd == pytest.approx(
         np.std(each, ddof=1)

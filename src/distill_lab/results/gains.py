@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 from distill_lab.results import inference
 
-MCNEMAR, ROWS, BOTH = "McNemar, exact", "bootstrap over rows", "bootstrap over rows, and seeds"
+MCNEMAR, ROWS, BOTH = "exact McNemar test", "bootstrap over rows", "bootstrap over rows and seeds"
 
 
 @dataclass(frozen=True)

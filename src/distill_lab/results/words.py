@@ -47,10 +47,10 @@ def _tests(comparison: Comparison) -> list[str]:
     tested = [gain for gain in gains if gain.adjusted is not None]
     if tested:
         names = " or ".join(dict.fromkeys(gain.test for gain in tested))
+        many = f", corrected by Holm for {len(tested)} cells" if len(tested) > 1 else ""
         said.append(
-            f"[ ]: 95 % interval of the gain, each by itself; p: {names}, for {comparison.metric},"
-            f" corrected by Holm for {len(tested)} {'cell' if len(tested) == 1 else 'cells'}; a"
-            f" verdict needs p <= {LEVEL}"
+            f"[ ]: 95 % interval of the gain, each by itself; p: {names}, for {comparison.metric}"
+            f"{many}; a verdict needs p <= {LEVEL}"
         )
         if any(gain.seeds == 1 for gain in tested):
             said.append(

@@ -21,7 +21,7 @@ def main(rest: list[str]) -> int:
         prog="distill-lab compare",
         description="Show finished runs side by side: mean and standard deviation over seeds,"
         " retention (student / teacher) and gain (student - baseline of the same seed), with its"
-        " 95 %% interval and whether it is more than chance.",
+        " 95 % interval and whether it is more than chance.",
     )
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="RUN_OR_STUDY", help="folder of a run or of a study"
