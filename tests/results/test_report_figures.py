@@ -130,6 +130,10 @@ def test_calibration_error_by_hand() -> None:
     labels = np.array([0, 0, 1, 1, 0, 1])
     # four rows 0.8 sure, half of them right; two 0.6 sure, half of them right
     assert reliability(logits, labels).error == pytest.approx((4 * 0.3 + 2 * 0.1) / 6)
+    # 0.61 and 0.69 are in one bin, where one of two is right; 0.59 and 0.61 in two
+    for sure, error in (((0.61, 0.69), 0.15), ((0.59, 0.61), (0.59 + 0.39) / 2)):
+        logits = np.array([[math.log(s / (1 - s)), 0.0] for s in sure])
+        assert reliability(logits, np.array([1, 0])).error == pytest.approx(error)
 
 
 def test_softer_at_a_higher_temperature() -> None:

@@ -40,7 +40,7 @@ def write_pictures(page: Page, folder: Path) -> dict[str, list[tuple[View, Path]
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: it is a file; name a folder for the pictures")
     jobs = [(view, file, heights[name]) for name, pairs in files.items() for view, file in pairs]
-    with saving(folder, "--pictures "):
+    with saving(folder, "--pictures"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as work:
             made = {file: Path(work) / file.name for _, file, _ in jobs}

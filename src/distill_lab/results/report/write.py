@@ -48,7 +48,7 @@ def write_report(
         pictures = output.with_name(f"{output.stem}_pictures")
     files = write_pictures(page, pictures) if pictures else {}
     content = as_html(page) if form == "html" else as_markdown(page, files, output.parent)
-    with saving(output.parent, "-o "):
+    with saving(output.parent, "--output"):
         write_atomically(output, content)
     out = console()
     size = in_bytes(output.stat().st_size)
