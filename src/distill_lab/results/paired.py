@@ -154,7 +154,7 @@ def _gain(metric: str, run: Result) -> float | None:
 
 def _tested(metric: str, gain: Gain, pairs: Sequence[Pair]) -> Gain:
     each = [ours.samples - theirs.samples for ours, theirs in pairs]  # type: ignore[operator]
-    samples: Floats = better.sign(metric) * np.mean(each, axis=0)
+    samples: Floats = np.mean(each, axis=0)  # of which only the spread matters
     told = [(ours.scored.told(), theirs.scored.told()) for ours, theirs in pairs]
     differ = np.stack([(ours != theirs).any(axis=1) for ours, theirs in told]).any(axis=0)
     found = inference.interval(gain.each, samples, int(differ.sum()))
