@@ -252,7 +252,7 @@ def test_what_was_there_stays_when_the_disk_refuses(
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("distill_lab.results.report.write.write_atomically", full)
-    with pytest.raises(DiskError, match="the disk is full.*--output="):
+    with pytest.raises(DiskError, match=r"the disk is full.*--output="):
         write_report([study], out)
     assert out.read_text() == "before"
 
