@@ -24,7 +24,7 @@ def make_study(
     rows: int = 120,
     steps: int = 40,
     labels: Sequence[str] = LABELS,
-    bench: Sequence[dict[str, Any]] = (),
+    bench: bool | Sequence[dict[str, Any]] = False,
     **more: Any,
 ) -> Path:
     """Write a study with a run for each temperature, lam and seed; return its folder.
@@ -37,7 +37,7 @@ def make_study(
         rows: Of the evaluation split.
         steps: Lines of each `metrics.csv`.
         labels: Names of the classes.
-        bench: What was measured of serving, see `entry`.
+        bench: What was measured of serving, see `entry`; True for all three models.
         more: Fields of the results with other values.
     """
     for seed in seeds:
@@ -111,7 +111,7 @@ def _logits(random: np.random.Generator, truth: Any, classes: int, skill: float)
 
 def _result(
     seed: int, temperature: float, lam: float, truth: Any, logits: dict[str, Any],
-    labels: Sequence[str], bench: Sequence[dict[str, Any]],
+    labels: Sequence[str], bench: bool | Sequence[dict[str, Any]],
 ) -> Result:  # fmt: skip
     accuracy = {name: float((z.argmax(axis=1) == truth).mean()) for name, z in logits.items()}
     sizes = {"teacher": 110_000_000, "student": 66_000_000, "baseline": 66_000_000}
@@ -131,5 +131,5 @@ def _result(
         config={"seed": seed, "objective": {"temperature": temperature, "lam": lam}},
         versions={"distill-lab": "0.1.0"}, git="",
         problem={"kind": "classification", "labels": list(labels), "words": 0, "reads": "text"},
-        bench=list(bench),
+        bench=[entry(model) for model in sizes] if bench is True else list(bench or ()),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distill_lab.results.compare import Line, Spread
-from distill_lab.results.paired import Gain
+from distill_lab.results.gains import Gain
 from distill_lab.results.report.calibration import reliability, softmax
 from distill_lab.results.report.curves import averaged, thinned
 from distill_lab.results.report.heat import axes, in_order, map_of
@@ -20,7 +20,10 @@ from distill_lab.results.report.softness import samples
 def line(
     label: dict[str, str], mean: float = 0.8, seeds: int = 2, metric: str = "accuracy"
 ) -> Line:
-    gain = Gain(mean - 0.7, 0.01, seeds, mean - 0.75, mean - 0.65, 0.01, 0.02, "test")
+    gain = Gain(
+        each=(mean - 0.7,) * seeds, mean=mean - 0.7, sd=0.01, low=mean - 0.75, high=mean - 0.65, p=0.01,
+        adjusted=0.02, test="test",
+    )  # fmt: skip
     spread = Spread(mean, 0.01 if seeds > 1 else None, seeds)
     runs: list[Any] = [None] * seeds
     return Line(
@@ -130,8 +133,8 @@ def test_calibration_error_by_hand() -> None:
     labels = np.array([0, 0, 1, 1, 0, 1])
     # four rows 0.8 sure, half of them right; two 0.6 sure, half of them right
     assert reliability(logits, labels).error == pytest.approx((4 * 0.3 + 2 * 0.1) / 6)
-    # 0.61 and 0.69 are in one bin, where one of two is right; 0.59 and 0.61 in two
-    for sure, error in (((0.61, 0.69), 0.15), ((0.59, 0.61), (0.59 + 0.39) / 2)):
+    # 0.61 and 0.69 are in one bin, where one of two is right; 0.68 and 0.72 in two
+    for sure, error in (((0.61, 0.69), 0.15), ((0.68, 0.72), (0.68 + 0.28) / 2)):
         logits = np.array([[math.log(s / (1 - s)), 0.0] for s in sure])
         assert reliability(logits, np.array([1, 0])).error == pytest.approx(error)
 
