@@ -22,6 +22,7 @@ from safetensors import safe_open
 from distill_lab.errors import UsageError
 from distill_lab.export import exporting, graph
 from distill_lab.export.formats import to_onnx_int8
+from distill_lab.serving import served
 from distill_lab.serving.onnx_model import OnnxModel
 from distill_lab.serving.served import open_run
 from distill_lab.verbs.export import main
@@ -130,10 +131,10 @@ def test_onnxruntime_alone_gives_the_same_labels(
     names = ["negative", "positive"]
     found = json.loads(alone(folder, ALONE + code).replace("'", '"'))
     assert found[1:] == [names[at] for at in told.student][1:]
-    served = open_run(run)
-    assert served.tokenizer is not None
-    given = served.tokenizer(texts[:1], truncation=True, max_length=32, return_tensors="pt")
-    assert found[0] == names[int(served.model(**given).logits.argmax())]
+    student = open_run(run)
+    assert student.tokenizer is not None
+    given = student.tokenizer(texts[:1], truncation=True, max_length=32, return_tensors="pt")
+    assert found[0] == names[int(student.model(**given).logits.argmax())]
 
 
 @pytest.mark.slow
@@ -184,7 +185,7 @@ def test_int8_in_onnx_is_smaller_and_close(
     assert len(weights) == len(scales) >= 6  # one scale for each output channel
     assert all(values.min() >= -127 for values in weights)
     rounded = max(held.values(), key=lambda values: values.size)
-    assert rounded.dtype == np.int8 and len(rounded) == 345  # the embeddings of 345 words
+    assert rounded.dtype == np.uint8 and len(rounded) == 345  # the embeddings of 345 words
     assert not list(folder.glob(".*"))
 
 
@@ -268,6 +269,19 @@ def _installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
+def test_an_int8_folder_asks_for_the_package_that_reads_it(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    main([str(finished("classes")), "--to", "safetensors", "-o", str(out)])
+    config = json.loads((out / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "torchao"}
+    (out / "config.json").write_text(json.dumps(config, indent=2))
+    monkeypatch.setattr(served, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"torchao is not installed; type: pip install"):
+        predict([str(out), "a text"])
+
+
 # What is not good is not left
 
 
@@ -337,24 +351,33 @@ def test_a_model_that_no_exporter_takes_is_told(
     assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
 
 
-def test_a_graph_that_looks_at_padding_does_not_count(
+def test_a_graph_that_is_not_the_model_does_not_count(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What torch's recording exporter makes of an example in which nothing is padded."""
     export = graph._export
 
-    def recorded(whole: Any, given: tuple[torch.Tensor, ...], path: Path, dynamo: bool) -> None:
-        given = tuple(
-            torch.ones_like(each) if name == "attention_mask" else each
-            for name, each in zip(whole.inputs, given, strict=True)
-        )
-        export(whole, given, path, dynamo=False)
+    def wrong(whole: Any, given: tuple[torch.Tensor, ...], path: Path, dynamo: bool) -> None:
+        words = whole.model.get_input_embeddings().weight
+        with torch.no_grad():
+            words[50:] *= 1.5
+            export(whole, given, path, dynamo=False)
+            words[50:] /= 1.5
 
-    monkeypatch.setattr(graph, "_export", recorded)
-    monkeypatch.setattr(graph, "_attention", lambda *given: graph._quiet())  # sdpa, as it is
+    monkeypatch.setattr(graph, "_export", wrong)
+    monkeypatch.setattr(graph, "_example", _many_words(graph._example))
     with pytest.raises(UsageError, match=r"its graph differs from it by .* tokens"):
         main([str(finished("classes")), "--to", "onnx", "-o", str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
+
+
+def _many_words(example: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the rows on which a graph is tried have other words than the first ones."""
+
+    def many(model: Any, inputs: list[str], shape: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+        words, *rest = example(model, inputs, shape)
+        return words + 60, *rest
+
+    return many
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(
