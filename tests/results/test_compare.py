@@ -89,6 +89,15 @@ def test_settings_of_one_objective_do_not_tell_another_apart() -> None:
     assert {"objective": "jsd"} in labels
 
 
+def test_what_changes_nothing_of_what_is_learned_tells_no_runs_apart() -> None:
+    runs = copy.deepcopy(RUNS[:2])
+    runs[0].config["callbacks"] = {"resume": {"_target_": "x", "every_minutes": 5}}
+    runs[1].config["teacher"] = {"min_over_chance": -1}
+    assert [len(cell.results) for cell in cells(runs)] == [2]
+    runs[1].config["teacher"]["lr"] = 1e-3
+    assert len(cells(runs)) == 2
+
+
 def test_table_shows_mean_spread_gain_and_retention() -> None:
     text = printed(RUNS)
     assert f"{mean([0.86, 0.90]):.4f} ± {stdev([0.86, 0.90]):.4f}" in text

@@ -204,6 +204,9 @@ def test_fidelity_is_shown_when_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     assert "agreement" not in printed(200, tmp_path / "new", monkeypatch)
     said = printed(200, tmp_path / "new", monkeypatch, fidelity=True)
     assert "87.5%" in said and "0.2500" in said
+    study(tmp_path / "mixed" / "a")
+    made(tmp_path / "mixed" / "b", three(1, 0.8), fidelity=told, temperature=9.0)
+    assert "0.2500" in printed(200, tmp_path / "mixed", monkeypatch, fidelity=True)
     study(tmp_path / "old")
     assert "earlier version" in printed(200, tmp_path / "old", monkeypatch, fidelity=True)
 

@@ -15,6 +15,8 @@ from distill_lab.values import leaves
 
 # What may differ between runs that are averaged, or does not matter to what was learned.
 _NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe", "launch"}
+# Nor do these: when a run saves itself, and from when on its teacher is refused.
+_NOT_LEARNED = ("callbacks.resume.", "teacher.min_over_chance")
 _GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks")
 _OF_BASELINE = {"task", "student", "optim", "trainer"}
 
@@ -79,8 +81,12 @@ def flatten(result: Result) -> dict[str, Any]:
     for group, node in result.config.items():
         if group not in _NOT_COMPARED:
             found = leaves(node, group)
-            flat |= {key: value for key, value in found.items() if "_target_" not in key}
+            flat |= {key: value for key, value in found.items() if _is_setting(key)}
     return flat
+
+
+def _is_setting(key: str) -> bool:
+    return "_target_" not in key and not key.startswith(_NOT_LEARNED)
 
 
 def _grouped(results: Sequence[Result], settings: Sequence[Mapping[str, Any]]) -> list[Cell]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -141,7 +141,8 @@ def _comparison(group: Group, tests: bool) -> Comparison:
     found = cells(group.results)
     tester = Tester(metrics, "" if tests else "tests were not asked for")
     gains = tester.gains(found)
-    lines = [_line("teacher", Cell({}, [first]), {})]
+    told = _fidelity("teacher", group.results)  # which the first run may lack
+    lines = [replace(_line("teacher", Cell({}, [first]), {}), fidelity=told)]
     lines += [_line("baseline", cell, {}) for cell in baselines(group.results)]
     lines += [_line("student", cell, own) for cell, own in zip(found, gains, strict=True)]
     return Comparison(
