@@ -72,6 +72,18 @@ def test_the_head_counts_runs_and_the_summary_says_which_rows_chose(page: Page) 
     assert f"{best.retention:.1%} of the teacher's" in said
 
 
+def test_rows_that_choose_and_report_are_said_to(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", (1.0, 4.0), (0.5,))
+    for file in study.glob("*/result.json"):
+        content = json.loads(file.read_text("utf-8"))
+        for cost in content["cost"].values():
+            del cost["selection"]
+        file.write_text(json.dumps(content), "utf-8")
+    said = " ".join(read_page([study]).sections[0].summary)
+    assert "None was scored on the selection split." in said
+    assert "which also put it first" in said and "chose nothing" not in said
+
+
 def test_every_picture_is_one_that_plotly_knows(page: Page) -> None:
     count = 0
     for _, drawn in page.figures():

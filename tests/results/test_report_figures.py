@@ -21,8 +21,8 @@ def line(
     label: dict[str, str], mean: float = 0.8, seeds: int = 2, metric: str = "accuracy"
 ) -> Line:
     gain = Gain(
-        each=(mean - 0.7,) * seeds, mean=mean - 0.7, sd=0.01, low=mean - 0.75, high=mean - 0.65, p=0.01,
-        adjusted=0.02, test="test",
+        each=(mean - 0.7,) * seeds, mean=mean - 0.7, sd=0.01, low=mean - 0.75, high=mean - 0.65,
+        p=0.01, adjusted=0.02, test="test",
     )  # fmt: skip
     spread = Spread(mean, 0.01 if seeds > 1 else None, seeds)
     runs: list[Any] = [None] * seeds

@@ -126,8 +126,9 @@ def _view(
         "data": data,
         "layout": layout({**titled("training step")}, titled(title.split(" (")[0])),
     }
-    best = f" {rows[0][0]} ends at {rows[0][3]}." if rows else ""
-    sentence = f"{title} over training steps for {len(rows)} settings.{best}"
+    best = f"; {rows[0][0]} ends at {rows[0][3]}" if rows else ""
+    count = "1 setting" if len(rows) == 1 else f"{len(rows)} settings"
+    sentence = f"{title} over training steps for {count}{best}."
     headings = ["setting", "runs", "first", "last", "last step"]
     return View(title, spec, sentence, Grid(title, headings, rows))
 

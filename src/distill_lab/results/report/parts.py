@@ -107,7 +107,8 @@ def _view(name: str, masks: Sequence[tuple[str, Any]], runs: Sequence[OfRun], ov
         rows.append([part, f"{int(mask.sum()):,}", *cells, *_differences(scores, place)])
     against = [f"student - {m}" for m in ("teacher", "baseline") if m in models]
     headings = [over, "rows", *models, *(against if "student" in models else [])]
-    data = [_trace(model, names, scores[model], told) for model in models]
+    mode = "markers" if over == "class" else "lines+markers"  # classes have no order
+    data = [{**_trace(model, names, scores[model], told), "mode": mode} for model in models]
     x = {**titled(over), "type": "category"}
     return View(
         name, {"data": data, "layout": layout(x, titled(told))}, _said(name, masks, scores),
@@ -137,7 +138,7 @@ def _said(name: str, masks: Sequence[tuple[str, Any]], scores: dict[str, list[li
 def _trace(model: str, names: Sequence[str], scores: list[list[float]], told: str) -> Any:
     means = [mean(values) for values in scores]
     return {
-        "type": "scatter", "mode": "lines+markers", "name": model,
+        "type": "scatter", "name": model,
         "x": [plain(name) for name in names], "y": means, "hoverinfo": "text",
         "hovertext": [
             hover([name, f"{model}, {told}: {value:.4f}"])

@@ -52,23 +52,31 @@ def summary(comparison: Comparison) -> list[str]:
     rows, students = comparison.rows, comparison.students
     best = students[0]
     kept = f", {best.retention:.1%} of the teacher's" if best.retention is not None else ""
-    choice = (
-        f"Of {len(students)} settings {named(best)} is first"
-        if len(students) > 1
-        else "There is one setting"
-    )
-    chosen = (
-        f"{choice} on the selection split ({rows.get('selection', 0):,} training rows held back,"
-        f" {comparison.metric} {best.selection:.4f})."
-        if best.selection is not None
-        else f"{choice}; it was scored on no selection split, and the evaluation split orders them."
-    )
-    report = score(best)
+    report, by_selection = score(best), best.selection is not None
+    which = "which chose nothing" if by_selection or len(students) == 1 else (
+        "which also put it first, so that this is too good by some luck"
+    )  # fmt: skip
     told = (
-        f"On the evaluation split ({rows.get('evaluation', 0):,} rows, which chose nothing) its"
+        f"On the evaluation split ({rows.get('evaluation', 0):,} rows, {which}) its"
         f" {comparison.metric} is {spread(report.mean, report.sd)} ({seeds(best)}){kept}."
     )
+    chosen = _chosen(comparison, best)
     return [chosen, told, _gain(best), *_others(comparison)]
+
+
+def _chosen(comparison: Comparison, best: Line) -> str:
+    """Return which setting is first, and by which rows."""
+    count, metric = len(comparison.students), comparison.metric
+    if best.selection is None:
+        first = f"Of {count} settings {named(best)} is first." if count > 1 else "One setting."
+        return f"{first} None was scored on the selection split."
+    held = f"{comparison.rows.get('selection', 0):,} training rows held back"
+    if count == 1:
+        return f"One setting: {metric} {best.selection:.4f} on the selection split ({held})."
+    return (
+        f"Of {count} settings {named(best)} is first on the selection split ({held}, {metric}"
+        f" {best.selection:.4f})."
+    )
 
 
 def _gain(line: Line) -> str:
