@@ -184,7 +184,7 @@ def test_int8_in_onnx_is_smaller_and_close(
     assert len(weights) == len(scales) >= 6  # one scale for each output channel
     assert all(values.min() >= -127 for values in weights)
     rounded = max(held.values(), key=lambda values: values.size)
-    assert rounded.dtype == np.int8 and len(rounded) == 345  # the embeddings of 345 words
+    assert rounded.dtype == np.uint8 and len(rounded) == 345  # the embeddings of 345 words
     assert not list(folder.glob(".*"))
 
 
@@ -337,24 +337,33 @@ def test_a_model_that_no_exporter_takes_is_told(
     assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
 
 
-def test_a_graph_that_looks_at_padding_does_not_count(
+def test_a_graph_that_is_not_the_model_does_not_count(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What torch's recording exporter makes of an example in which nothing is padded."""
     export = graph._export
 
-    def recorded(whole: Any, given: tuple[torch.Tensor, ...], path: Path, dynamo: bool) -> None:
-        given = tuple(
-            torch.ones_like(each) if name == "attention_mask" else each
-            for name, each in zip(whole.inputs, given, strict=True)
-        )
-        export(whole, given, path, dynamo=False)
+    def wrong(whole: Any, given: tuple[torch.Tensor, ...], path: Path, dynamo: bool) -> None:
+        words = whole.model.get_input_embeddings().weight
+        with torch.no_grad():
+            words[50:] *= 1.5
+            export(whole, given, path, dynamo=False)
+            words[50:] /= 1.5
 
-    monkeypatch.setattr(graph, "_export", recorded)
-    monkeypatch.setattr(graph, "_attention", lambda *given: graph._quiet())  # sdpa, as it is
+    monkeypatch.setattr(graph, "_export", wrong)
+    monkeypatch.setattr(graph, "_example", _many_words(graph._example))
     with pytest.raises(UsageError, match=r"its graph differs from it by .* tokens"):
         main([str(finished("classes")), "--to", "onnx", "-o", str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
+
+
+def _many_words(example: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the rows on which a graph is tried have other words than the first ones."""
+
+    def many(model: Any, inputs: list[str], shape: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+        words, *rest = example(model, inputs, shape)
+        return words + 60, *rest
+
+    return many
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(
