@@ -22,6 +22,7 @@ from safetensors import safe_open
 from distill_lab.errors import UsageError
 from distill_lab.export import exporting, graph
 from distill_lab.export.formats import to_onnx_int8
+from distill_lab.serving import served
 from distill_lab.serving.onnx_model import OnnxModel
 from distill_lab.serving.served import open_run
 from distill_lab.verbs.export import main
@@ -130,10 +131,10 @@ def test_onnxruntime_alone_gives_the_same_labels(
     names = ["negative", "positive"]
     found = json.loads(alone(folder, ALONE + code).replace("'", '"'))
     assert found[1:] == [names[at] for at in told.student][1:]
-    served = open_run(run)
-    assert served.tokenizer is not None
-    given = served.tokenizer(texts[:1], truncation=True, max_length=32, return_tensors="pt")
-    assert found[0] == names[int(served.model(**given).logits.argmax())]
+    student = open_run(run)
+    assert student.tokenizer is not None
+    given = student.tokenizer(texts[:1], truncation=True, max_length=32, return_tensors="pt")
+    assert found[0] == names[int(student.model(**given).logits.argmax())]
 
 
 @pytest.mark.slow
@@ -266,6 +267,19 @@ def _installed(package: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(package) is not None
+
+
+def test_an_int8_folder_asks_for_the_package_that_reads_it(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    main([str(finished("classes")), "--to", "safetensors", "-o", str(out)])
+    config = json.loads((out / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "torchao"}
+    (out / "config.json").write_text(json.dumps(config, indent=2))
+    monkeypatch.setattr(served, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"torchao is not installed; type: pip install"):
+        predict([str(out), "a text"])
 
 
 # What is not good is not left

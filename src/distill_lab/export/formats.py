@@ -35,7 +35,8 @@ def to_onnx(served: Served, folder: Path) -> None:
     Raises:
         ModelError: If it cannot be exported, or a package is missing.
     """
-    _need("onnxscript", "onnx", str(served.folder))
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _need(package, "onnx", str(served.folder))
     folder.mkdir(parents=True, exist_ok=True)
     names = [] if served.tokenizer is None else served.tokenizer.model_input_names
     model = served.model.cpu().eval()
@@ -63,8 +64,8 @@ def to_onnx_int8(onnx_folder: Path, folder: Path) -> None:
     Raises:
         ModelError: If a package is missing.
     """
-    _need("onnx", "onnx", str(onnx_folder))
-    _need("onnxruntime", "onnx", str(onnx_folder))
+    for package in ("onnx", "onnxruntime"):
+        _need(package, "onnx", str(onnx_folder))
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill_lab.config import Config
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, ModelError
 from distill_lab.models import agree_on_padding, load_config, load_model, load_tokenizer
 from distill_lab.results.result import Result
 from distill_lab.serving.onnx_model import FILE as GRAPH
@@ -127,12 +128,26 @@ def _exported(folder: Path) -> Served:
     config = config_of(result.config, folder / ORIGIN)
     task, gone = task_of(config, result)
     if not (folder / GRAPH).is_file():
+        _check_torchao(folder)
         return _opened(folder, str(folder), "student", result, config, task, gone)
     tokenizer = _tokenizer(str(folder), "student", task)
     network = OnnxNetwork(folder, load_config(str(folder), "student"))
     network.eval()
     served = cast(PreTrainedModel, network)  # what tasks ask of a model, it answers
     return Served(folder, result, config, task, served, tokenizer, gone)
+
+
+def _check_torchao(folder: Path) -> None:
+    """Refuse an int8 folder where torchao, which reads it, is not installed.
+
+    Raises:
+        ModelError: If so.
+    """
+    settings = (folder / "config.json").read_text(encoding="utf-8")
+    if '"quant_method": "torchao"' in settings and find_spec("torchao") is None:
+        raise ModelError(
+            f"{folder}: torchao is not installed; type: pip install 'distill-lab[int8]'"
+        )
 
 
 def _opened(
