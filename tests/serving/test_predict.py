@@ -298,7 +298,7 @@ FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
     "no file": ("", b"", [], "there is no such file"),
     "empty": ("a.csv", b"", [], "the file is empty"),
     "no rows": ("a.csv", b"text,label\n", [], "the file has no rows"),
-    "no column": ("a.csv", b"txt,label\na,b\n", [], "no column 'text'; did you mean 'txt'"),
+    "no column": ("a.csv", b"txt,label\na,b\n", [], "no column .text.; did you mean .txt."),
     "chosen column": ("a.csv", b"text\na\n", ["--text", "words"], "no column 'words'"),
     "not utf-8": ("a.csv", b"text\nfine\n\xff\xfe\n", [], "line 3: not UTF-8"),
     "not utf-8 json": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', [], "line 2: not UTF-8"),

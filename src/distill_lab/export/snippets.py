@@ -116,7 +116,7 @@ def _fillings(served: Served) -> list[str]:
         *_OPEN,
         f"rows = tokenizer.encode_batch([{json.dumps('a ' + mask + ' text')}])",
         f"logits = model.run(None, {_given(served)})[0]",
-        f'hidden = np.array(rows[0].ids) == tokenizer.token_to_id("{mask}")',
+        f"hidden = np.array(rows[0].ids) == tokenizer.token_to_id({json.dumps(mask)})",
         "print(tokenizer.decode(logits[0][hidden].argmax(1).tolist()))",
     ]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,33 +60,39 @@ def of_stream(served: Served, source: IO[bytes], options: Options) -> Iterator[s
     Raises:
         DataError: At a line that cannot be read; those before it have been answered.
     """
-    number, rest = 0, b""
-    while True:
-        content = source.read1(_AT_ONCE) if hasattr(source, "read1") else source.read(_AT_ONCE)
-        whole = (rest + content).split(b"\n")
-        rest = b"" if not content else whole.pop()
-        if not content and whole[-1:] == [b""]:
-            whole.pop()
-        good, fault = list[str](), ""
-        for at, line in enumerate(whole):
-            try:
-                good.append(line.decode("utf-8-sig" if number + at == 0 else "utf-8").rstrip("\r"))
-            except UnicodeDecodeError:
-                fault = f"standard input, line {number + at + 1}: not UTF-8 text"
-                break
-        first = number + 1
+    first = 1
+    for lines in _together(source):
+        texts = [_text(line, first + at) for at, line in enumerate(lines)]
+        good = list(itertools.takewhile(lambda text: text is not None, texts))
+        name = partial(_line, first)
         if good:
-            yield from _lines(
-                served,
-                good,
-                lambda at, first=first: f"line {first + at}",
-                options,
-            )
-        if fault:
-            raise DataError(fault)
-        number += len(good)
-        if not content:
-            return
+            yield from _lines(served, [str(text) for text in good], name, options)
+        if len(good) < len(lines):
+            raise DataError(f"standard input, {name(len(good))}: not UTF-8 text")
+        first += len(lines)
+
+
+def _together(source: IO[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines that are there, without waiting for more of them."""
+    rest, read = b"", getattr(source, "read1", source.read)
+    while content := read(_AT_ONCE):
+        *whole, rest = (rest + content).split(b"\n")
+        if whole:
+            yield whole
+    if rest:
+        yield [rest]
+
+
+def _text(line: bytes, number: int) -> str | None:
+    """Return a line's text, None where it is not UTF-8; the first may have a BOM."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
+    except UnicodeDecodeError:
+        return None
+
+
+def _line(first: int, at: int) -> str:
+    return f"line {first + at}"
 
 
 def _lines(served: Served, lines: Sequence[str], name: Any, options: Options) -> Iterable[str]:

@@ -132,8 +132,8 @@ def _of_file(task: Glue, path: Path) -> tuple[list[Any], Asked]:
         raise DataError(f"{path}: GLUE's official files are .tsv")
     table = read_rows(path, task)
     index = next((name for name in _INDEX if name in table.names), None)
-    second = None if task.tsv.pair is None else table.column(task.tsv.pair, "the task")
-    asked = Asked(table.column(task.tsv.text, "the task"), second, table.line)
+    second = None if task.tsv.pair is None else table.column(task.tsv.pair)
+    asked = Asked(table.column(task.tsv.text), second, table.line)
     return list(range(len(asked.first))) if index is None else table.values(index), asked
 
 

@@ -45,20 +45,22 @@ class Table(ABC):
         """Name a row by its line."""
         return f"{self.path}, line {self.first_line + row}"
 
-    def column(self, name: str, option: str) -> list[Any]:
+    def column(self, name: str, option: str = "") -> list[Any]:
         """Return the values of a column that is read.
 
         Args:
             name: Of the column.
-            option: What names another one, for the error.
+            option: What names another one, for the error; empty where nothing does.
 
         Raises:
             DataError: If there is no such column.
         """
         if name not in self.names:
+            hint = did_you_mean(name, self.names)
+            other = f"; {option} names another" if option else ""
             raise DataError(
-                f"{self.path}: there is no column {name!r}{did_you_mean(name, self.names)}; it has"
-                f" {', '.join(self.names[:12])}, of which {option} chooses another"
+                f"{self.path}: there is no column {name!r}{hint}"
+                f" (it has {', '.join(self.names[:12])}{other})"
             )
         return self.values(name)
 

@@ -26,8 +26,8 @@ def rows_of_file(served: Served, path: Path) -> ModelRows:
         DataError: If there are none, or the file cannot be used.
     """
     table, (text, pair) = read_rows(path, served.task), read_by(served.task)
-    second = None if pair is None else table.column(pair, "the task")
-    asked = Asked(table.column(text, "the task"), second, table.line, text)
+    second = None if pair is None else table.column(pair)
+    asked = Asked(table.column(text), second, table.line, text)
     can = [at for at in range(len(asked.first)) if asked.complete(at)]
     if not can:
         raise DataError(f"{path}: no row has all that the student reads")
