@@ -26,10 +26,13 @@ def test_packages_are_summed_and_what_is_in_or_around_them_is_not(tmp_path: Path
     second = zone(tmp_path, "intel-rapl:1", "package-1", 5_000_000)
     core = zone(tmp_path, "intel-rapl:0:0", "core", 0)
     whole = zone(tmp_path, "intel-rapl:2", "psys", 0)
+    again = zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0)
     found = counter("cpu", tmp_path)
     before = found.read()
-    for path, now in ((first, 1_500_000), (second, 7_000_000), (core, 900_000), (whole, 900_000)):
+    for path, now in ((first, 1_500_000), (second, 7_000_000)):
         (path / "energy_uj").write_text(str(now))
+    for path in (core, whole, again):
+        (path / "energy_uj").write_text("900000")
     assert found.since(before) == pytest.approx(2.5)
     assert "package-0, package-1" in found.about and "RAPL" in found.about
 

@@ -107,9 +107,10 @@ def counter(device: str, root: Path = RAPL) -> Counter:
 
 
 def _rapl(root: Path) -> Counter:
-    # Packages alone: what lies below them is in them, and `psys` is around them.
-    zones = sorted(path for path in root.glob("intel-rapl*") if _name(path).startswith("package"))
-    packages = [path for path in zones if path.name.count(":") == 1]
+    # Packages alone: what lies below them is in them, `psys` is around them, and `intel-rapl-mmio`
+    # is another way to the same counters.
+    zones = sorted(root.glob("intel-rapl:*"))
+    packages = [path for path in zones if _name(path).startswith("package")]
     if not packages:
         return NoCounter("this machine shows no RAPL counter")
     try:
