@@ -106,7 +106,8 @@ def by_place(settings: Sequence[Line]) -> dict[str, list[Point]]:
 def _place(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Return machine and rows of a measurement in words, and the fingerprint of the rows."""
     machine, rows = (entry.get(name) or {} for name in ("machine", "rows"))
-    threads = f", {machine['threads']} threads" if machine.get("threads") else ""
+    count = machine.get("threads")
+    threads = f", {count} thread{'s' if count != 1 else ''}" if count else ""
     where = f"{machine.get('name', entry.get('device', 'an unnamed machine'))}{threads}"
     length = rows.get("median_length")
     read = f"{rows.get('name', 'unnamed')} rows" + (f" of {length:g} tokens" if length else "")
