@@ -27,7 +27,9 @@ def bad_folders(finished: Path, tmp_path: Path) -> Path:
     """A folder with a good run and several that cannot be measured."""
     for name in ("run", "bare", "pruned"):
         shutil.copytree(finished / "run", tmp_path / name)
-    (tmp_path / "empty").mkdir()
+    for name in ("empty", "exported"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "exported" / "run.json").write_text("{}")
     shutil.rmtree(tmp_path / "bare" / "student")
     file = tmp_path / "pruned" / "result.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "status": "pruned"}))

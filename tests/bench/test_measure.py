@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from distill_lab.bench.asked import Asked
 from distill_lab.bench.measure import measure
 from distill_lab.bench.show import bench
 from distill_lab.cli import main
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, UsageError
 from distill_lab.results import Result
 from tests.stacks import stack
 
@@ -89,6 +90,21 @@ def test_a_model_is_too_short_for_the_rows(here: Path) -> None:
         "nothing could be measured",
         "short: not measured: it takes at most 32 tokens, lengths 64 has 64",
     ]
+
+
+def test_rows_that_are_gone_are_said(here: Path) -> None:
+    file = here / "run" / "config.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["task"]["train_file"] = "gone.csv"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(UsageError, match=r"gone\.csv"):
+        measure(Asked(["run"], **QUICK))
+
+
+def test_a_store_that_is_gone_is_not_made_again(here: Path) -> None:
+    report = measure(Asked(["run"], store_dir=Path("elsewhere"), teacher=True, **QUICK))
+    assert [line.entry.model for line in report.lines] == ["student"]
+    assert report.left_out[0][0] == "teacher" and not (here / "elsewhere").exists()
 
 
 def test_an_encoder_without_a_head_gets_that_of_the_rows(here: Path, encoder: Path) -> None:

@@ -100,12 +100,11 @@ def measure(asked: Asked, texts: Texts | None = None) -> Report:
     if asked.against is not None and asked.against not in names:
         close = did_you_mean(asked.against, names)
         raise ConfigError(f"--against={asked.against}: not one of {', '.join(names)}{close}")
-    texts = texts or _texts(asked, found)
     report = Report(left_out=[(name, "", reason) for name, reason in found.left_out])
     threads = asked.threads or torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="distill-lab-bench-") as folder:
         scene = _Scene(asked, device, threads, counter(device), Path(folder), report)
-        prepared = _prepared(scene, found, texts)
+        prepared = _prepared(scene, found, texts or _texts(scene, found))
         with _loaded(scene, prepared) as arms:
             rounds = _rounds(scene, arms)
             report.lines += [
@@ -119,12 +118,16 @@ def measure(asked: Asked, texts: Texts | None = None) -> Report:
     return _compared(report, asked.against, rounds)
 
 
-def _texts(asked: Asked, found: Found) -> Texts:
+def _texts(scene: _Scene, found: Found) -> Texts:
     """Return what is read: fixed lengths, the rows of a run that is named, or of the first."""
+    asked = scene.asked
     run = found.first_run if asked.rows is None else open_run(asked.rows)
     if asked.lengths or run is None:
         return FixedTexts(asked.lengths or _LENGTHS)
-    return TaskTexts(run.task, Store(asked.store_dir or run.config.store_dir))
+    if run.gone:
+        raise DataError(f"{run.gone}; or read rows of fixed lengths (--lengths)")
+    store = asked.store_dir or Path(run.config.store_dir)
+    return TaskTexts(run.task, Store(store if store.is_dir() else scene.work / "store"))
 
 
 def _prepared(scene: _Scene, found: Found, texts: Texts) -> list[Prepared]:

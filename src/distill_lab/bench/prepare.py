@@ -146,7 +146,7 @@ def _exported(
     names = [] if tokenizer is None else tokenizer.model_input_names
     whole, small = work / "onnx", work / "onnx-int8"
     try:
-        whole.mkdir()
+        model.config.save_pretrained(whole)  # tells which weights are to stay float
         write_graph(model, problem, inputs_of(model, problem, names), whole / FILE)
         made["onnx"] = whole
     except ModelError as error:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distill_lab.config import Config
-from distill_lab.errors import ConfigError, DataError, ModelError
-from distill_lab.folders import entry_folders
+from distill_lab.errors import ConfigError, DataError, UsageError
 from distill_lab.heads import has_head
 from distill_lab.labels import label_names
-from distill_lab.models import load_config, weights_fingerprint
+from distill_lab.models import load_config
 from distill_lab.results.result import FILE, Result
-from distill_lab.serving.served import Served, open_run
+from distill_lab.serving.origin import teacher_folder
+from distill_lab.serving.served import ORIGIN, Served, open_run
 from distill_lab.types import Problem
 
 _KEY = "RUN_OR_MODEL"
@@ -102,7 +100,7 @@ def find(
             owner = (Path(each.path), role)
             try:
                 path = _path(served, role, store_dir)
-            except DataError as error:
+            except UsageError as error:
                 left_out.append((label, str(error)))
                 continue
             subjects.append(Subject(label, path, served.problem, (owner,)))
@@ -137,6 +135,8 @@ def _named(typed: str) -> _Named:
     if not sign or Path(typed).exists() or not label:
         label, path = "", typed
     folder = Path(path)
+    if (folder / ORIGIN).is_file():
+        raise DataError(f"{path}: exported from a run; measure the run, in its forms (--forms)")
     if (folder / FILE).is_file():
         return _Named(label, path, True)
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -199,7 +199,7 @@ def _path(served: Served, role: str, store_dir: Path | None) -> str:
         raise DataError(f"{served.folder}: the run has no {role}")
     if role == "baseline":
         return _baseline(served.result, store)
-    return _teacher(served.result, served.config, store)
+    return teacher_folder(served.result, replace(served.config, store_dir=str(store)))
 
 
 def _baseline(result: Result, store: Path) -> str:
@@ -210,26 +210,3 @@ def _baseline(result: Result, store: Path) -> str:
             " again"
         )
     return str(path)
-
-
-def _teacher(result: Result, config: Config, store: Path) -> str:
-    wanted = result.fingerprints["teacher"]
-    if config.teacher.get("models"):
-        raise DataError("it is an ensemble; name its models one by one")
-    for path in _teachers(config, store):
-        with suppress(ModelError, OSError):
-            if weights_fingerprint(path, "teacher") == wanted:
-                return path
-    raise DataError(
-        f"it is not in the store any more ({store / 'teachers'}); name its store by --store-dir, or"
-        " fine-tune it again"
-    )
-
-
-def _teachers(config: Config, store: Path) -> Iterator[str]:
-    """Give all models that may be a run's teacher: those of the store, and the one it names."""
-    for folder in entry_folders(store):
-        if folder.parent.name == "teachers":
-            yield str(folder)
-    if config.teacher.get("model"):
-        yield str(config.teacher["model"])
