@@ -96,7 +96,8 @@ def _torch(spec: Spec) -> Network:
 
     quiet_libraries()
     model = load_model(spec.path, _problem(spec), "model").eval().requires_grad_(False)
-    model.config.pad_token_id = model.config.pad_token_id if spec.pad is None else spec.pad
+    if spec.pad is not None:
+        model.config.pad_token_id = spec.pad
     accepted = inspect.signature(type(model).forward).parameters
     more = {"use_cache": False} if "use_cache" in accepted else {}
     saved = None
