@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from distill_lab.disk import in_bytes
@@ -28,8 +27,9 @@ def show(folder: Path, run: Path, order: Order, parity: Parity | None) -> None:
     if parity is None:
         out.print("unchecked: nobody has held it against the student")
     else:
-        title = f"{order.form} against the student, {parity.count:,} rows ({escape(parity.rows)})"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE)
+        title = f"{order.form} against the student, {parity.count:,} rows ({parity.rows})"
+        out.print(title, highlight=False, markup=False)
+        table = Table(box=box.SIMPLE)
         table.add_column("")
         for name in ("found", "bound"):
             table.add_column(name, justify="right")
