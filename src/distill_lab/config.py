@@ -166,6 +166,9 @@ def _of_part(error: UsageError, said: str) -> UsageError:
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, Node]]:
+    if isinstance(node, list):
+        for place, child in enumerate(node):
+            yield from _targets(child, f"{path}[{place}]")
     if not isinstance(node, dict):
         return
     if "_target_" in node:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 from distill_lab.errors import did_you_mean
+from distill_lab.trusted import distrust, distrust_object
 from distill_lab.values import mismatch
 
 Node = dict[str, Any]
@@ -25,11 +26,17 @@ def faults_of(path: str, node: Node) -> list[str]:
         path: Where the node stands, for the faults.
         node: Plain data with `_target_`.
     """
-    target = node["_target_"]
+    target = str(node["_target_"])
+    refused = distrust(target)
+    if refused:
+        return [f"{path}._target_: {refused}"]
     try:
         function = locate(target)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         return [f"{path}._target_: {target!r} cannot be imported ({error})"]
+    refused = distrust_object(target, function)
+    if refused:
+        return [f"{path}._target_: {refused}"]
     passed = _PASSED.get(path.split(".")[0], set())
     parameters = {
         name: parameter
