@@ -127,7 +127,8 @@ def main() -> int:
     logging.getLogger("distill_lab").setLevel(logging.ERROR)
     report = run(given)
     table, every = reached(report.lines)
-    said = setting(measured_on(report), *explained(report))
+    how = measured_on(report).rpartition(";")[0]  # behind it stands the day, which `setting` says
+    said = ". ".join([setting(how), *explained(report)])
     tables = [
         ("What was to be reached", REACH_HEAD, table),
         ("What was measured", list(HEAD), [cells(line) for line in report.lines]),

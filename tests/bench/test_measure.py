@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +104,9 @@ def test_rows_that_are_gone_are_said(here: Path) -> None:
 
 
 def test_a_store_that_is_gone_is_not_made_again(here: Path) -> None:
-    report = measure(Asked(["run"], store_dir=Path("elsewhere"), teacher=True, **QUICK))
+    report = measure(Asked(["run"], store_dir=Path("elsewhere"), baseline=True, **QUICK))
     assert [line.entry.model for line in report.lines] == ["student"]
-    assert report.left_out[0][0] == "teacher" and not (here / "elsewhere").exists()
+    assert report.left_out[0][0] == "baseline" and not (here / "elsewhere").exists()
 
 
 def test_an_encoder_without_a_head_gets_that_of_the_rows(here: Path, encoder: Path) -> None:
@@ -142,6 +144,15 @@ def test_typed_faults_end_with_one_sentence(
     told = capsys.readouterr().err
     assert ended.value.code == 2 and len(told.splitlines()) == 1
     assert told.startswith(f"distill-lab: {line.replace(' ', '=')}: ")
+
+
+def test_help_names_the_forms_and_imports_no_torch() -> None:
+    code = (
+        "import sys; from distill_lab.verbs.bench import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    print('torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "False" and "onnx-int8" in told.stdout
 
 
 def _has(package: str) -> bool:
