@@ -53,9 +53,23 @@ def test_runs_share_their_teacher(run: Path, tmp_path: Path) -> None:
     assert [folder for folder, _ in found.subjects[0].owners] == [Path("run"), Path("other")]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_teacher_that_is_named_as_well_keeps_that_name(run: Path, order: int) -> None:
+    teacher = find(["run"], True, False).subjects[0].path
+    found = find(["run", f"large={teacher}"][::order], True, False)
+    owners = {each.name: each.owners for each in found.subjects}
+    assert owners == {"large": ((Path("run"), "teacher"),), "student": ((Path("run"), "student"),)}
+
+
 def test_folders_of_one_name_are_told_by_their_paths(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "more" / "run")
     assert names("run", "more/run") == ["run", "more/run"]
+
+
+def test_a_run_beside_a_model_called_student_has_its_own_name(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "student", tmp_path / "student")
+    found = find(["run", "student"], False, True)
+    assert [each.name for each in found.subjects] == ["run", "run baseline", "student"]
 
 
 def test_a_name_of_ones_own_and_a_folder_with_an_equals_sign(run: Path, tmp_path: Path) -> None:

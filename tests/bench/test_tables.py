@@ -72,6 +72,13 @@ def test_a_terminal_of_100_columns_cuts_no_number(report: Report) -> None:
         assert said in text, said
 
 
+def test_one_model_is_held_against_nothing_and_pictures_have_no_tokens() -> None:
+    rows = {**entry().rows, "median_length": None}
+    alone = Report([Line(Subject("a", "a", None), entry(rows=rows))], "a, eager")
+    text = printed(alone, 160)
+    assert "times as fast" not in text and "tokens" not in text
+
+
 def test_json_has_every_field_and_null_for_what_was_not_measured(report: Report) -> None:
     found = json.loads(as_json(report))
     first, second = found["entries"]

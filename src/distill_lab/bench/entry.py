@@ -27,7 +27,7 @@ class Entry:
         device: "cpu" or "cuda".
         machine: `name` of the processor or GPU, `threads` that computed.
         rows: `name` and `fingerprint` of what was read; rows at batch 1 (`single`), rows of the
-            passes in batches (`batched`), and their `median_length` in tokens.
+            passes in batches (`batched`), and their `median_length` in tokens, None for pictures.
         latency_p50_ms: Median milliseconds of a row at batch 1, over all rows and repetitions.
         latency_p95_ms: The same, of which 5 in 100 take longer.
         examples_per_second: Rows in batches by the seconds they took, median of the repetitions.

@@ -18,6 +18,7 @@ from distill_lab.serving.served import ORIGIN, Served, open_run
 from distill_lab.types import Problem
 
 _KEY = "RUN_OR_MODEL"
+_ROLES = ("teacher", "student", "baseline")
 Owner = tuple[Path, str]
 
 
@@ -85,7 +86,8 @@ def find(
     named = _labelled([_named(each) for each in typed])
     subjects, left_out = list[Subject](), list[tuple[str, str]]()
     first: Served | None = None
-    single = sum(each.run for each in named) == 1
+    taken = any(each.label in _ROLES for each in named if not each.run)
+    single = sum(each.run for each in named) == 1 and not taken
     for each in named:
         if not each.run:
             subjects.append(Subject(each.label, each.path, own_problem(each.path)))
@@ -93,7 +95,7 @@ def find(
         served = open_run(Path(each.path))
         first = first or served
         wanted = [name for name, on in (("teacher", teacher), ("baseline", baseline)) if on]
-        for role in ("teacher", "student", "baseline"):
+        for role in _ROLES:
             if role not in ("student", *wanted):
                 continue
             label = role if single else each.label if role == "student" else f"{each.label} {role}"
@@ -181,14 +183,19 @@ def _once(subjects: Sequence[Subject]) -> list[Subject]:
         if known is None:
             shared[place] = each
         else:
-            role = each.owners[-1][1] if each.owners else known.name
-            name = role if role != "student" else known.name
-            shared[place] = replace(known, name=name, owners=(*known.owners, *each.owners))
+            owners = (*known.owners, *each.owners)
+            shared[place] = replace(known, name=_of_both(known, each), owners=owners)
     counts = Counter(each.name for each in shared.values())
     return [
         each if counts[each.name] == 1 else replace(each, name=f"{each.name} {each.path}")
         for each in shared.values()
     ]
+
+
+def _of_both(known: Subject, other: Subject) -> str:
+    """Return the name of a model that was met twice: what somebody typed, or what it is to runs."""
+    typed = next((each.name for each in (known, other) if not each.owners), None)
+    return typed or other.owners[-1][1]
 
 
 def _path(served: Served, role: str, store_dir: Path | None) -> str:

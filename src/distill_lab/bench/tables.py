@@ -29,10 +29,11 @@ def setting(report: Report) -> str:
     """Return how it was measured."""
     one = report.lines[0].entry
     threads, rows = one.machine["threads"], one.rows
+    length = f", median {rows['median_length']} tokens" if rows["median_length"] else ""
     return (
         f"{one.machine['name']} ({one.device}), {threads} thread{'s' * (threads != 1)}; rows:"
         f" {rows['name']}, {rows['single']} alone and {rows['batched']} in batches of"
-        f" {one.batch_size}, median {rows['median_length']} tokens; {one.repetitions} rounds after"
+        f" {one.batch_size}{length}; {one.repetitions} rounds after"
         f" {one.warm_up} of warm-up; {one.date}"
     )
 
@@ -40,7 +41,7 @@ def setting(report: Report) -> str:
 def explained(report: Report) -> list[str]:
     """Return what else is to be read below the tables."""
     said = []
-    if report.against:
+    if any(line.soon for line in report.lines):
         few = any(line.soon and line.soon.low is None for line in report.lines)
         interval = "; fewer than 6 rounds give no interval" if few else " [95 % interval]"
         said.append(

@@ -100,7 +100,7 @@ class TaskTexts:
                 "fingerprint": print_,
                 "single": len(single),
                 "batched": sum(map(len, batches)),
-                "median_length": int(rows.lengths[middle]) if text else 1,
+                "median_length": int(rows.lengths[middle]) if text else None,
             },
             max(map(len, batches)),
             int(rows.lengths[chosen].max()) if text else 0,
