@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ def _warm(spec: Spec) -> None:
 
     torch.set_num_threads(spec.threads)
     class_of(spec)
+    if spec.form == "int8":
+        with suppress(ImportError):  # where it is missing, `opened` says so better
+            import torchao.quantization  # noqa: F401
     layer = nn.TransformerEncoderLayer(64, 2, 64, activation="gelu", batch_first=True)
     with torch.inference_mode():
         layer.eval().to(spec.device)(torch.ones(2, 8, 64, device=spec.device)).sum().item()
