@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from distill_lab.cli import main
+from distill_lab.errors import ModelError
+from distill_lab.models import load_tokenizer
 from tests.conftest import sentences, tiny
 
 CONFIGURATION = {
@@ -312,6 +315,14 @@ def test_teacher_with_labels_of_other_names(
     (folder / "config.json").write_text(json.dumps(config))
     said = refused("teacher.model=./teacher")
     assert "its labels are bad, good, the task's are negative, positive" in said
+
+
+def test_a_folder_without_a_tokeniser(encoder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder, folder, ignore=shutil.ignore_patterns("token*", "vocab*"))
+    with pytest.raises(ModelError, match=r"teacher\.model=.*tokeniser cannot be loaded"):
+        load_tokenizer(str(folder), "teacher.model")
+    assert len(load_tokenizer(str(encoder), "teacher.model")) > 50
 
 
 def test_student_with_another_tokeniser(

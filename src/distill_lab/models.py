@@ -59,6 +59,9 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreachable(name, key, "tokeniser", error) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # For a folder without one transformers makes one up, of special tokens alone.
+        raise _unreachable(name, key, "tokeniser", OSError("it has no words"))
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token  # decoders come without one
     return tokenizer

@@ -161,15 +161,11 @@ def _exported(
 
 
 def _tokenizer(subject: Subject) -> PreTrainedTokenizerBase | None:
-    """Return a model's tokeniser; None where it has none.
-
-    For a folder without one transformers makes one up, of special tokens alone.
-    """
+    """Return a model's tokeniser; None where it has none."""
     try:
-        tokenizer = load_tokenizer(subject.path, subject.name)
+        return load_tokenizer(subject.path, subject.name)
     except ModelError:
         return None
-    return tokenizer if len(tokenizer) > len(tokenizer.all_special_ids) else None
 
 
 def _counted(model: PreTrainedModel, inputs: Arrays) -> int | None:
