@@ -37,7 +37,8 @@ def rows(outputs: Outputs, layer: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_those_of_eager_attention(kind: str) -> None:
-    model = stack(kind)
+    # In float64, for in float32 the two ways to compute a layer differ by what a processor rounds.
+    model = stack(kind).double()
     with torch.no_grad():
         found = forward(model, batch(), WANTED)
         model.set_attn_implementation("eager")

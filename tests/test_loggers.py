@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,9 @@ def test_a_run_that_was_ended_goes_on_as_the_same_one(
             lab("logger=wandb")
     lab("logger=wandb")
     lab("logger=wandb", "seed=2")  # another run in the same folder
-    ids = _ids(tmp_path / "run")
-    assert len(ids) == 3 and ids[0] == ids[1] != ids[2]
-
-
-def _ids(folder: Path) -> list[str]:
-    """Ids of the offline runs of a folder, in the order in which they began."""
-    return [found.name.rpartition("-")[2] for found in sorted(folder.glob("wandb/offline-run-*"))]
+    # offline-run-TIME-ID, and -1 after it where two begin in the same second.
+    ids = [found.name.split("-")[3] for found in (tmp_path / "run").glob("wandb/offline-run-*")]
+    assert sorted(Counter(ids).values()) == [1, 2]
 
 
 def test_runs_of_one_process_do_not_mix(lab: Go, tmp_path: Path) -> None:
