@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,20 @@ def test_a_write_that_is_ended_leaves_the_one_before(tmp_path: Path) -> None:
         files.write(6, ended)
     found = files.load()
     assert found is not None and found[1]["global_step"] == 3
+
+
+def test_a_checkpoint_that_finds_no_room_ends_no_training(
+    lab: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(file: Path) -> None:
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+    monkeypatch.setattr("distill_lab.callbacks.resume._save", lambda _, file: full(file))
+    result = lab("callbacks.resume.every_steps=5", "baseline=false")
+    assert result.status == "finished" and "student: no checkpoint, " in caplog.text
+    assert not (tmp_path / "run" / FOLDER).exists()
 
 
 def test_random_states_come_back(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from distill_lab.store import checksum, write_atomically
 log = logging.getLogger(__name__)
 FOLDER = "progress"
 _KEPT = 2
+_UNFINISHED = "unfinished.tmp"
 
 
 class ProgressFiles:
@@ -61,7 +61,7 @@ class ProgressFiles:
             save: Writes it to the file that it is given; called in every process that trains.
             first: Whether this is the process that writes.
         """
-        work = self.folder / "unfinished.tmp"
+        work = self.folder / _UNFINISHED
         if first:
             self.folder.mkdir(parents=True, exist_ok=True)
         save(work)
@@ -76,9 +76,9 @@ class ProgressFiles:
             _beside(old).unlink()
             old.unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Delete all of them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def drop_unfinished(self) -> None:
+        """Delete what could not be written to its end."""
+        (self.folder / _UNFINISHED).unlink(missing_ok=True)
 
     def _noted(self) -> list[Path]:
         """Return the checkpoints that have a note, the newest first."""

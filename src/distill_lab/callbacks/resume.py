@@ -162,6 +162,11 @@ class Resume(pl.Callback):
             self.files.write(
                 trainer.global_step, lambda file: _save(trainer, file), ranks.rank() == 0
             )
+        except (OSError, RuntimeError) as error:  # the latter of torch's writer
+            # Without a checkpoint a training is worth no less than it was before there were any.
+            reason = str(error).splitlines()[0]
+            log.warning("%s: no checkpoint, %s; the training goes on", self._role, reason)
+            self.files.drop_unfinished()
         finally:
             self._keeping = None
         self._kept_at = time.monotonic()
