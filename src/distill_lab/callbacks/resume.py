@@ -73,6 +73,7 @@ class Resume(pl.Callback):
         self.files: ProgressFiles | None = None
         self._role = ""
         self._restored: dict[str, Any] | None = None
+        self._keeping: dict[str, Any] | None = None
         self._asked = 0
         self._kept_at = 0.0
         self._handlers: dict[int, Any] = {}
@@ -145,8 +146,6 @@ class Resume(pl.Callback):
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
             for part in ("total", "current"):
                 progress[part]["ready"] = progress[part]["started"]
-
-    _keeping: dict[str, Any] | None = None
 
     def _keep(self, trainer: pl.Trainer, batches: int) -> None:
         assert self.files is not None

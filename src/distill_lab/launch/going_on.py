@@ -10,13 +10,12 @@ import yaml
 
 from distill_lab.errors import ConfigError
 from distill_lab.launch.folder_lock import busy, is_further_rank
-from distill_lab.launch.jobs import RESULT_FILE, own, quoted, without_launching
+from distill_lab.launch.jobs import RESULT_FILE, TYPED, own, quoted, typed_in, without_launching
 
 _KEY = "resume="
 _RUNS = Path("runs")
 _DEEPEST = 3  # folders below it, for a study may be named `group/part`
 _BY_TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.\d{6}")
-_TYPED = Path(".hydra", "overrides.yaml")
 
 
 def going_on(arguments: Sequence[str]) -> list[str]:
@@ -47,7 +46,7 @@ def going_on(arguments: Sequence[str]) -> list[str]:
 def _of(folder: Path, typed: Sequence[str]) -> list[str]:
     before = _typed(folder)
     if before is None:
-        raise ConfigError(f"resume={folder}: not the folder of a run (it has no {_TYPED})")
+        raise ConfigError(f"resume={folder}: not the folder of a run (it has no {TYPED})")
     if (folder / RESULT_FILE).is_file():
         raise ConfigError(f"resume={folder}: the run is finished; there is nothing to go on with")
     if typed:
@@ -76,7 +75,6 @@ def _unfinished() -> Iterator[Path]:
 
 def _typed(folder: Path) -> list[str] | None:
     try:
-        typed = yaml.safe_load((folder / _TYPED).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return typed_in(folder)
+    except (OSError, ValueError, yaml.YAMLError):  # a damaged file is that of no run
         return None
-    return sorted(own([str(override) for override in typed or []]))

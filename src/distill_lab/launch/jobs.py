@@ -23,7 +23,7 @@ SUBDIR = "hydra.sweep.subdir"
 CONSOLE_FILE = "console.log"
 _LONGEST_NAME = 120
 LATE = 15.0  # seconds that a result may take to be seen on a shared disk
-_TYPED = Path(".hydra", "overrides.yaml")
+TYPED = Path(".hydra", "overrides.yaml")
 _NOT_COMPUTED = ("study", "store_dir", "logger", "launch")
 _ABOUT_LAUNCHING = "launch."  # what is typed about launching does not make another job
 
@@ -65,7 +65,7 @@ class Job:
     def finished(self) -> bool:
         """Whether its folder holds the result of the same overrides."""
         result = self.folder / RESULT_FILE
-        return result.is_file() and _typed(self.folder) == sorted(own(self.overrides))
+        return result.is_file() and typed_in(self.folder) == sorted(own(self.overrides))
 
     def changed(self, config: Config) -> list[str]:
         """Return the settings that its result was made with and that have other values now.
@@ -134,7 +134,7 @@ class Places:
 
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
-        found = ((_typed(file.parent.parent), file) for file in sweep_dir.glob(f"*/{_TYPED}"))
+        found = ((typed_in(file.parent.parent), file) for file in sweep_dir.glob(f"*/{TYPED}"))
         self._folders = {tuple(typed or []): file.parent.parent for typed, file in found}
 
     def of(self, names: Sequence[str], overrides: Sequence[str]) -> Path:
@@ -200,7 +200,7 @@ def job_folder(sweep_dir: Path, names: Sequence[str], overrides: Sequence[str]) 
         overrides: All of the job's overrides.
     """
     folder = sweep_dir / job_name(names)
-    before = _typed(folder)
+    before = typed_in(folder)
     if before is None or before == sorted(overrides):
         return folder
     return _told_apart(folder, overrides)
@@ -210,9 +210,13 @@ def _told_apart(folder: Path, overrides: Sequence[str]) -> Path:
     return folder.with_name(f"{folder.name}-{digest(sorted(overrides))[:8]}")
 
 
-def _typed(folder: Path) -> list[str] | None:
-    """Return what was typed for a folder's job, None if it has none."""
-    file = folder / _TYPED
+def typed_in(folder: Path) -> list[str] | None:
+    """Return what was typed for a folder's job, None if it has none.
+
+    Raises:
+        YAMLError: If its file is damaged.
+    """
+    file = folder / TYPED
     if not file.is_file():
         return None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a sweep may have thousands
