@@ -100,7 +100,7 @@ def _compare(
             log.info("student: %s", early)
             result = _pruned(config, provenance, parts, learned, early)
             if first:
-                result.write(out_dir)
+                _finish(result, out_dir)
             return result
         if config.baseline:
             models["baseline"] = train_baseline(start, parts.task, data, lab)
@@ -111,9 +111,14 @@ def _compare(
             write_predictions(out_dir / PREDICTIONS, tables)
             result.fidelity = fidelity(plan.data.problem, next(iter(tables.values())))
             report(loggers, result, out_dir / "student")
-            result.write(out_dir)
-            shutil.rmtree(out_dir / FOLDER, ignore_errors=True)
+            _finish(result, out_dir)
     return result
+
+
+def _finish(result: Result, out_dir: Path) -> None:
+    """Write the result; what only a training that goes on needs is deleted after it."""
+    result.write(out_dir)
+    shutil.rmtree(out_dir / FOLDER, ignore_errors=True)
 
 
 def _student(parts: Parts, teacher: Source, data: Data, seed: int) -> PreTrainedModel:
