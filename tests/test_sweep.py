@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_choices_that_a_pattern_finds_are_left_out_where_they_do_not_fit(
     assert "has answers" in said or "writes" in said, said
     jobs = found.stdout.split("To compute")[0]
     assert "objective=skew_kl seed=2" in jobs and "sequence" not in jobs
+    assert re.findall(r"^ *(\d+) +objective", jobs, re.MULTILINE) == ["1", "2"]  # none is missing
 
     named = sweep(tmp_path, *line, "objective=sequence,skew_kl")
     assert named.returncode == 2 and "objective=sequence" in named.stderr

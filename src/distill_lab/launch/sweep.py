@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ class Sweep:
         todo = [job for job in jobs if not _done(job)]
         dry = self.config.launch.dry_run
         foreseen, unfit = self._look_at(todo, jobs, pieces=dry)
-        jobs, todo = ([j for j in some if j.number not in unfit] for some in (jobs, todo))
+        number = {n: k for k, n in enumerate((j.number for j in jobs if j.number not in unfit), 1)}
+        foreseen = {number[n]: found for n, found in foreseen.items() if n in number}
+        jobs, todo = (
+            [replace(j, number=number[j.number]) for j in some if j.number in number]
+            for some in (jobs, todo)
+        )
         if dry:
             self._leave_no_trace()
             console().print(jobs_table(jobs, foreseen), cost_table(foreseen.values()))
