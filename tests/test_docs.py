@@ -72,7 +72,7 @@ def test_messages_that_are_explained_are_those_of_the_program() -> None:
     headings = re.findall(r"^### `(.+)`$", text, flags=re.MULTILINE)
     parts = {part for heading in headings for part in heading.split("…") if part.strip()}
     assert len(headings) > 20
-    assert {part for part in parts if part not in said} == {"CUDA out of memory"}  # torch's
+    assert not {part for part in parts if part not in said}
 
 
 @pytest.fixture(scope="module")

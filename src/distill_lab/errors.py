@@ -32,6 +32,10 @@ class TrainingError(UsageError):
     """A training that came to numbers that are not finite."""
 
 
+class MemoryFault(UsageError):
+    """Models and rows that need more memory than there is."""
+
+
 class DiskError(UsageError):
     """A disk that is full, or a folder that may not be written to."""
 

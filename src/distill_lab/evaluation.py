@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -12,12 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from distill_lab.memory import ran_out
 from distill_lab.scores import Scores
 from distill_lab.tasks import Data, Task
 from distill_lab.tasks.batching import scoring_batches
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 SELECTION = "selection"
 """Name of the selection split among answers, where it settles something."""
@@ -43,8 +46,17 @@ def answer(
     """
     model.eval().to(device)
     batches = scoring_batches(rows, batch_size)
-    with torch.inference_mode():
-        parts = [task.answer(model, batch, rows).cpu() for batch in walk(batches, device, name)]
+    fits = True
+    try:
+        with torch.inference_mode():
+            parts = [task.answer(model, batch, rows).cpu() for batch in walk(batches, device, name)]
+    except (MemoryError, RuntimeError) as error:
+        if batch_size == 1 or not ran_out(error):
+            raise
+        fits = False
+    if not fits:  # outside of `except`, which holds what lies in memory
+        log.info("%s: %d rows at once do not fit the memory, tries half", name, batch_size)
+        return answer(task, model, rows, device, name, batch_size // 2)
     order = torch.from_numpy(batches.batch_sampler.order)  # type: ignore[union-attr]
     kept = torch.cat(parts)
     return torch.empty_like(kept).index_copy_(0, order, kept).clone()

@@ -26,6 +26,7 @@ class Cost:
         peak_memory_mb: Peak memory of the device, or of the process on CPU, in MiB.
         best_epoch: Epoch that the selection split chose, counted from 1; 0 when none was scored.
         selection: Its main metric on the selection split; None when no epoch was scored.
+        batch_size: Rows that were computed at once on a device.
     """
 
     seconds: float
@@ -34,6 +35,7 @@ class Cost:
     peak_memory_mb: float
     best_epoch: int
     selection: float | None
+    batch_size: int
 
     def plain(self) -> dict[str, float | int | None]:
         """Return the fields as a dict."""

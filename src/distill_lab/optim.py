@@ -14,6 +14,8 @@ from transformers import get_scheduler
 from distill_lab.errors import ConfigError
 from distill_lab.schedules import stage_at, stage_ends
 
+_AUTO = 32
+
 
 @dataclass(frozen=True)
 class AdamW:
@@ -23,7 +25,8 @@ class AdamW:
 
     Attributes:
         lr: Peak learning rate.
-        batch_size: Rows of an optimizer step on one device.
+        batch_size: Rows of an optimizer step on one device; "auto" for 32, of which as many are
+            computed at once as the memory allows.
         weight_decay: Decay of the weight matrices.
         betas: Decay of the two moments.
         eps: Added to the root of the second moment.
@@ -35,7 +38,7 @@ class AdamW:
     """
 
     lr: float
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = 32
     weight_decay: float = 0.01
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -45,7 +48,7 @@ class AdamW:
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ConfigError(f"optim.lr={self.lr}: the learning rate must be above 0")
-        if self.batch_size < 1:
+        if self.rows < 1:
             raise ConfigError(f"optim.batch_size={self.batch_size}: at least 1 row is needed")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"optim.warmup={self.warmup}: a share of the steps, 0 to 1")
@@ -55,6 +58,11 @@ class AdamW:
             raise ConfigError(f"optim.betas={list(self.betas)}: two numbers from 0 to below 1")
         if not self.eps >= 0:
             raise ConfigError(f"optim.eps={self.eps}: must not be negative")
+
+    @property
+    def rows(self) -> int:
+        """Rows of an optimizer step on one device, however many are computed at once."""
+        return _AUTO if self.batch_size == "auto" else self.batch_size
 
     def configure(
         self, module: nn.Module, total_steps: int, stages: Sequence[float] = (1.0,)

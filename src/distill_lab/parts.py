@@ -32,6 +32,7 @@ from distill_lab.tasks.rows import Splits
 from distill_lab.teachers import SignalPlan, Teacher, Unasked
 from distill_lab.teachers.top_k import settled
 from distill_lab.types import Fit, Problem
+from distill_lab.values import leaves
 
 log = logging.getLogger(__name__)
 _GROUPS = ("task", "teacher", "student", "objective", "optim")
@@ -94,7 +95,21 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
         raise ConfigError(faults)
     budget = Budget(config.trainer, config.callbacks, config.seed)
     processes, world = check_budget(budget)
+    _check_auto(config)
     return Parts(**built, processes=processes, world=world), replace(budget, world=world)
+
+
+def _check_auto(config: Config) -> None:
+    """Refuse to look for rows that fit where a model lies on several devices."""
+    sizes = {"teacher": leaves(config.teacher), "optim": leaves(config.optim)}
+    strategy = str(config.trainer.get("strategy", "auto"))
+    for group, values in sizes.items():
+        for key, value in values.items():
+            if key.endswith("batch_size") and value == "auto" and "ddp" not in strategy != "auto":
+                raise ConfigError(
+                    f"{group}.{key}=auto: under trainer.strategy={strategy} what fits is not known"
+                    " beforehand; give a number"
+                )
 
 
 class Reader:
@@ -134,7 +149,7 @@ class Reader:
         check_schedules(config.callbacks, parts.objective)
         if len(parts.objective.stages) > 1:
             budget = Budget(config.trainer, config.callbacks, config.seed, parts.world)
-            steps = budget.steps(len(data.train), parts.optim.batch_size)
+            steps = budget.steps(len(data.train), parts.optim.rows)
             check_stages(parts.objective, steps)
         parts.teacher.check_needs(parts.objective.needs)
         check_alignment(parts.objective.needs, data)

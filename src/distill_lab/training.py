@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from distill_lab import ranks
 from distill_lab.better import sign
-from distill_lab.budget import Budget
+from distill_lab.budget import Budget, mixed_precision
 from distill_lab.callbacks import Resume
 from distill_lab.callbacks.resume import GoesOn
 from distill_lab.config import build
+from distill_lab.fitting_rows import fitting_rows
+from distill_lab.memory import building
 from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
 from distill_lab.progress_files import FOLDER, ProgressFiles
@@ -25,6 +30,9 @@ from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches, training_batches
 from distill_lab.types import Batch
 from distill_lab.under_lightning import Unwatched, interruptible, memory_unfilled, quiet
+
+log = logging.getLogger(__name__)
+Earlier = tuple[Path, dict[str, Any]]
 
 
 def fit(
@@ -54,10 +62,7 @@ def fit(
     Raises:
         KeyboardInterrupt: If the training was interrupted; `out_dir` then tells how far it was.
     """
-    pl.seed_everything(budget.seed, verbose=False)
     rank, world = ranks.rank(), ranks.world()
-    torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
-    batch_size = module.optim.batch_size
     meter = Meter(name, sign(module.task.metrics[0]))
     with quiet(), memory_unfilled():
         trainer: pl.Trainer = build(
@@ -68,22 +73,27 @@ def fit(
             logger=loggers,
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
+        device = trainer.strategy.root_device
+        earlier = _earlier(trainer, out_dir, key, name)
+        batch_size = _batch_size(module, data, budget, trainer, earlier, name)
+        pl.seed_everything(budget.seed, verbose=False)
+        torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
         batches = training_batches(
             data.train, batch_size, budget.seed, trainer.accumulate_grad_batches, rank, world
         )
-        earlier = _go_on(trainer, batches, out_dir, key, name)
+        if earlier is not None:
+            _go_on(trainer, batches, earlier[1])
         module.role, module.rows, module.selection = name, data.train, data.selection
         module.some_unlabelled = data.train.labelled() is not data.train
-        device = trainer.strategy.root_device
         if device.type == "cuda" and torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
-        with interruptible(trainer):
+        with interruptible(trainer), building(*_in_memory(module, name, batch_size, data)):
             trainer.fit(
                 module,
                 batches,
                 scoring_batches(data.selection, 4 * batch_size, rank, world),
-                ckpt_path=earlier,
+                ckpt_path=earlier and earlier[0],
                 weights_only=True,
             )
         _load_best(trainer, module)
@@ -96,6 +106,7 @@ def fit(
         _peak_memory_mb(device),
         meter.best_epoch,
         meter.sign * meter.best if meter.best_epoch else None,
+        batch_size,
     )
 
 
@@ -105,13 +116,54 @@ def forget(out_dir: Path) -> None:
         shutil.rmtree(out_dir / name, ignore_errors=True)
 
 
-def _go_on(
-    trainer: pl.Trainer, batches: DataLoader[Batch], out_dir: Path, key: str, name: str
-) -> Path | None:
-    """Return the checkpoint of an earlier try; without one, what it left is deleted.
+def _batch_size(
+    module: TrainedModel,
+    data: Data,
+    budget: Budget,
+    trainer: pl.Trainer,
+    earlier: Earlier | None,
+    name: str,
+) -> int:
+    """Return how many rows are computed at once; the trainer accumulates the rest of a step."""
+    optim = module.optim
+    if optim.batch_size != "auto":
+        return optim.batch_size
+    if earlier is not None:
+        found = int(earlier[1]["batch_size"])
+    else:
+        mixed, device = mixed_precision(budget.trainer), trainer.strategy.root_device
+        with building(*_in_memory(module, name, 1, data)):
+            found = fitting_rows(module, data.train, optim.rows, device, mixed)
+    parts = optim.rows // found
+    log.info(
+        "%s: %d rows fit the memory at once%s",
+        name, found, f", {parts} times for a step of {optim.rows}" if parts > 1 else "",
+    )  # fmt: skip
+    trainer.accumulate_grad_batches *= parts
+    if isinstance(trainer.limit_train_batches, int):
+        trainer.limit_train_batches *= parts
+    return found
 
-    Batches and loggers are told where it stopped.
-    """
+
+def _in_memory(module: TrainedModel, name: str, batch_size: int, data: Data) -> list[str]:
+    """Return what a training is, for when memory runs out, and what helps."""
+    group = "teacher" if name == "teacher" else "optim"
+    half = [f"task.max_length={data.max_length // 2}"] if data.max_length > 1 else []
+    fewer = f"{group}.batch_size=auto"
+    if module.optim.batch_size == "auto":
+        fewer = "a smaller model" if batch_size == 1 else f"{group}.batch_size={batch_size // 2}"
+    length = int(np.max(data.train.lengths, initial=1))
+    units = f" of up to {length} tokens" if half else ""
+    return [
+        f"training the {name} on {batch_size} rows{units} at once",
+        fewer,
+        *half,
+        "trainer.precision=bf16-mixed",
+    ]
+
+
+def _earlier(trainer: pl.Trainer, out_dir: Path, key: str, name: str) -> Earlier | None:
+    """Return what an earlier try has kept last; without that, what it left is deleted."""
     keeper = next((c for c in trainer.callbacks if isinstance(c, Resume)), None)  # type: ignore[attr-defined]
     # Processes that torchrun has started each have a folder by their own clock.
     folder = Path(ranks.by_first(lambda: str(out_dir.absolute() / FOLDER)))
@@ -121,12 +173,15 @@ def _go_on(
             forget(out_dir)
         ranks.together()
         return None
-    file, earlier = found
+    return found
+
+
+def _go_on(trainer: pl.Trainer, batches: DataLoader[Batch], earlier: Mapping[str, Any]) -> None:
+    """Tell batches and loggers where an earlier try stopped."""
     batches.batch_sampler.go_on(earlier["epoch"], earlier["batches"])  # type: ignore[union-attr]
     for logger, mark in zip(trainer.loggers, earlier["marks"], strict=True):
         if isinstance(logger, GoesOn):
             logger.go_on(mark)
-    return file
 
 
 def _strategy(budget: Budget, module: TrainedModel) -> Any:

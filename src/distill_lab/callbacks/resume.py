@@ -148,11 +148,12 @@ class Resume(pl.Callback):
                 progress[part]["ready"] = progress[part]["started"]
 
     def _keep(self, trainer: pl.Trainer, batches: int) -> None:
-        assert self.files is not None
+        assert self.files is not None and trainer.train_dataloader is not None
         self._keeping = {
             "random": ranks.gathered(random_states()),
             "epoch": trainer.current_epoch,
             "batches": batches,
+            "batch_size": trainer.train_dataloader.batch_sampler.batch_size,
             "marks": [
                 each.mark() if isinstance(each, GoesOn) else None for each in trainer.loggers
             ],

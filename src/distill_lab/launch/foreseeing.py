@@ -53,7 +53,7 @@ def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) ->
     ask, trained = 0.0, list[str]()
     for member in parts.teacher.together():
         network = member.check(parts.task, seen_by_teacher)
-        ask += speed.seconds(network, read, lab.optim.batch_size, train=False)
+        ask += speed.seconds(network, read, lab.optim.rows, train=False)
         for each in member.trainings(parts.task, seen_by_teacher, lab):
             second = speed.seconds(network, read, each.batch_size, train=True)
             size, key = _WEIGHT * speed.parameters(network), str(each.path)
@@ -72,8 +72,8 @@ def _pieces(config: Config, parts: Parts, plan: Plan, lab: Lab, speed: Speed) ->
         asked = ask * len(plan.signals.rows)
         yield Piece("signals", key, about, done, asked, plan.signals.size)
 
-    rows = lab.budget.rows_seen(len(plan.data.train), lab.optim.batch_size)
-    step = speed.seconds(plan.student, plan.data.train, lab.optim.batch_size, train=True)
+    rows = lab.budget.rows_seen(len(plan.data.train), lab.optim.rows)
+    step = speed.seconds(plan.student, plan.data.train, lab.optim.rows, train=True)
     size = 2 * _WEIGHT * speed.parameters(plan.student)  # the best checkpoint, and `student/`
     live = 0.0 if kept is not None else ask * rows
     about = f"{described(plan.student)} on {parts.task.name}"

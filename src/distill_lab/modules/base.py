@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch, Outputs, Wanted
 
 
-class TrainedModel(pl.LightningModule):
+class TrainedModel(pl.LightningModule, ABC):
     """A model in training, scored on the selection split after each epoch.
 
     Args:
@@ -49,6 +50,10 @@ class TrainedModel(pl.LightningModule):
     def answer(self, batch: Batch, wanted: Wanted | None = None) -> Outputs:
         """Return the model's outputs for a batch."""
         return forward(self.model, batch, wanted)
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Return what a training step makes smaller, without noting anything."""
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
         """Move a batch that is not there yet."""

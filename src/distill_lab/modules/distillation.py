@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill_lab.errors import ConfigError
@@ -14,7 +16,7 @@ from distill_lab.optim import AdamW
 from distill_lab.schedules import stage_at, stage_ends
 from distill_lab.tasks import Task
 from distill_lab.transfer import taught_alone, terms_of
-from distill_lab.types import Batch, TeacherSource
+from distill_lab.types import Batch, Outputs, TeacherSource, Term
 
 
 class Distillation(TrainedModel):
@@ -56,11 +58,29 @@ class Distillation(TrainedModel):
         ends = stage_ends(steps, self.objective.stages)
         self.objective.stage = stage_at(self.global_step, ends)
 
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the weighted loss."""
+        batch, terms, _, _ = self._terms(batch)
+        return sum(term.part(batch) for term in terms.values())  # type: ignore[return-value]
+
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """Return the weighted loss, for the callback with the terms and both models' logits.
 
         Of a teacher whose largest logits alone are known, the classes that it answers.
         """
+        batch, terms, student, teacher = self._terms(batch)
+        loss = sum(term.part(batch) for term in terms.values())
+        self.noted(batch, {name: term.total for name, term in terms.items()})
+        return {
+            "loss": loss,
+            "terms": terms,
+            "batch": batch,  # that they are of
+            "student": student.logits.detach(),
+            "teacher": teacher.logits if teacher.top is None else teacher.top.indices[:, 0],
+        }
+
+    def _terms(self, batch: Batch) -> tuple[Batch, Mapping[str, Term], Outputs, Outputs]:
+        """Return the batch that is learned, the terms of its loss, and both models' outputs."""
         own = None
         if self.rows is not None:
             own = self.task.by_student(self.model, batch, self.rows, self.global_step)
@@ -76,15 +96,7 @@ class Distillation(TrainedModel):
                 terms = terms_of(self.objective, student, teacher, batch)
             else:
                 terms = self.objective(student, teacher, batch)
-        loss = sum(term.part(batch) for term in terms.values())
-        self.noted(batch, {name: term.total for name, term in terms.items()})
-        return {
-            "loss": loss,
-            "terms": terms,
-            "batch": batch,  # that they are of
-            "student": student.logits.detach(),
-            "teacher": teacher.logits if teacher.top is None else teacher.top.indices[:, 0],
-        }
+        return batch, terms, student, teacher
 
     def on_after_backward(self) -> None:
         """Refuse, at the first step, a projection that the loss does not depend on.

@@ -17,6 +17,7 @@ from distill_lab.disk import free_bytes, in_bytes
 from distill_lab.errors import ConfigError
 from distill_lab.evaluation import walk
 from distill_lab.lab import Lab
+from distill_lab.memory import building
 from distill_lab.store import Store
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches
@@ -31,6 +32,7 @@ from distill_lab.top_logits import TopK
 from distill_lab.types import Problem, TeacherSource, Wanted
 
 log = logging.getLogger(__name__)
+_ASKED_LESS = ("teacher.cache=off", "a smaller task.max_length", "trainer.precision=bf16-mixed")
 _FORMAT = 1  # raised when what the store holds of signals changes
 
 
@@ -121,7 +123,8 @@ class SignalPlan:
 
         def make(folder: Path) -> None:
             log.info("teacher: computing its signals for %s rows, once", f"{len(self.rows):,}")
-            self._write(folder, teacher, lab, top)
+            with building("asking the teacher for its signals", *_ASKED_LESS):
+                self._write(folder, teacher, lab, top)
 
         about = self._about(top)
         try:
@@ -206,7 +209,7 @@ class SignalPlan:
         path = lab.store.path("signals", ingredients)
         if self.caching.when == "on" or path.is_dir():
             return None
-        seen = lab.budget.rows_seen(len(self.data.train), lab.optim.batch_size)
+        seen = lab.budget.rows_seen(len(self.data.train), lab.optim.rows)
         if seen < len(self.rows):
             return f"the training looks at {seen:,} of {len(self.rows):,} rows"
         if self._is_too_large():
@@ -242,8 +245,4 @@ class SignalPlan:
         writer.flush()
         say_where(folder, lab.device)
         if outside:
-            outside.write(folder / "mass_outside.json", classes := self.problem.num_labels)
-            if outside.top.temperatures:
-                k = outside.top.k
-                said = "teacher: probability outside the %d largest of %d logits: %s"
-                log.info(said, k, classes, outside)
+            outside.write(folder / "mass_outside.json", self.problem.num_labels)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -56,7 +56,7 @@ class FineTuned(Teacher):
             head.
         epochs: Epochs of fine-tuning.
         lr: Its peak learning rate.
-        batch_size: Its rows a step.
+        batch_size: Its rows a step; "auto" as in `AdamW`.
         max_steps: Optimizer steps at which fine-tuning ends early; -1 for all epochs.
         seed: Fixes its head, order and dropout; independent of the student's.
         min_over_chance: How far the main metric must lie above that of a constant answer.
@@ -76,7 +76,7 @@ class FineTuned(Teacher):
         lr: float,
         model: str | None = None,
         finetune: bool | None = None,
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         max_steps: int = -1,
         seed: int = 0,
         min_over_chance: float = 0.02,
@@ -90,12 +90,14 @@ class FineTuned(Teacher):
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
-        counts = {"epochs": (epochs, 1), "batch_size": (batch_size, 1), "seed": (seed, 0)}
+        counts = {"epochs": (epochs, 1), "seed": (seed, 0)}
         for name, (value, least) in counts.items():
             if value < least:
                 raise ConfigError(f"teacher.{name}={value}: at least {least} is needed")
         if not lr > 0:
             raise ConfigError(f"teacher.lr={lr}: the learning rate must be above 0")
+        if batch_size != "auto" and batch_size < 1:
+            raise ConfigError(f"teacher.batch_size={batch_size}: at least 1 is needed")
         self.model = model
         self.finetune = finetune
         self.epochs = epochs
@@ -186,8 +188,8 @@ class FineTuned(Teacher):
         if self.is_finetuned(task):
             return []
         path = lab.store.path("teachers", self._ingredients(task, data, lab))
-        rows = self._budget(lab).rows_seen(len(data.of_teacher().train), self.optim.batch_size)
-        return [Training(path, f"{self.name} on {task.name}", rows, self.optim.batch_size)]
+        rows = self._budget(lab).rows_seen(len(data.of_teacher().train), self.optim.rows)
+        return [Training(path, f"{self.name} on {task.name}", rows, self.optim.rows)]
 
     def fingerprint(self, task: Task, data: Data, lab: Lab) -> str | None:
         """Return that of its fine-tuned weights; None where it has yet to be trained."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,8 @@ from distill_lab.store import Store, digest
 from distill_lab.teachers.caching import Caching
 from distill_lab.top_logits import TopK, top_logits
 from distill_lab.types import Batch, Outputs, Problem, TeacherSource, Wanted
+
+log = logging.getLogger(__name__)
 
 
 def settled(
@@ -161,9 +164,12 @@ class MassOutside:
             self._largest[t] = max(self._largest[t], mass.max().item())
 
     def write(self, path: Path, classes: int) -> None:
-        """Write mean and largest mass at each temperature as JSON."""
+        """Write mean and largest mass at each temperature as JSON, and tell them."""
         content = {**asdict(self.top), "classes": classes, "mass_outside": self._found()}
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if self.top.temperatures:
+            said = "teacher: probability outside the %d largest of %d logits: %s"
+            log.info(said, self.top.k, classes, self)
 
     def __str__(self) -> str:
         """What is said when it is stored."""
