@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TINY
 from tests.tasks.squad_files import folder as squad_folder
 from tests.test_resume import HARD, overrides, same
 
@@ -23,6 +24,10 @@ KILLS = int(os.environ.get("KILLS", "8"))  # of each task
 SEED = int(os.environ.get("KILL_SEED", "1"))
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["distill_lab.launch.preloaded"])
+# As many heads as the teacher, and half its width: hidden states are projected.
+NARROW = ",".join(
+    f"{key}:{value}" for key, value in {**TINY, "num_hidden_layers": 2, "hidden_size": 16}.items()
+)
 # What the log says last before something begins.
 PHASES = {
     "teacher: fine-tuning": "the teacher's training",
@@ -42,11 +47,12 @@ def questions(model: Path, data: Path) -> list[str]:
         "task.files={train: train.json, evaluation: dev.json}",
         "task.max_length=32", "task.stride=8", "task.max_question=8",
         f"teacher.model={model}", "teacher.lr=2e-3", "teacher.min_over_chance=-1",
-        "student=layers", "student.num_layers=2", "optim.lr=1e-3", "trainer.accelerator=cpu",
+        "student=scratch", f"student.sizes={{{NARROW}}}", "optim.lr=1e-3",
+        "trainer.accelerator=cpu",
         "callbacks.distillation.temperature_schedule=linear",
         "callbacks.distillation.temperature_end=1", "objective.temperature=4",
         *(each for each in HARD if not each.startswith(("objective", "student"))),
-        "objective=tinybert", "student.hidden_size=16",
+        "objective=tinybert",
     ]  # fmt: skip
 
 
