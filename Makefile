@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo test test-all cluster-test check format docs clean
+.PHONY: help setup demo test test-all cluster-test check audit format docs clean
 help:     ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 setup: $(READY) ## make .venv with the locked versions
@@ -26,6 +26,9 @@ check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+audit: $(READY) ## look up known faults of the locked versions (needs a network)
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip
 format: $(READY) ## put the formatting right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
