@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill_lab import ranks
@@ -16,6 +16,7 @@ from distill_lab.better import sign
 from distill_lab.finite import Finite
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
+from distill_lab.sharding import Sharded, divided_leaves, divided_network, whole_state
 from distill_lab.tasks import Task
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch, Outputs, Wanted
@@ -40,6 +41,27 @@ class TrainedModel(pl.LightningModule):
         self.rows: ModelRows | None = None  # what `training_step` is given, set by `fit`
         self.some_unlabelled = False  # whether some training rows have no label, set by `fit`
         self._answers: list[tuple[Tensor, Tensor]] = []
+        self._undivided: dict[str, nn.Module] = {}  # what stays whole while a copy is divided
+
+    def configure_model(self) -> None:
+        """Train a divided copy where the strategy is to divide the model among processes."""
+        chosen = self.trainer.strategy
+        if not isinstance(chosen, Sharded) or self._undivided:
+            return
+        for name, part in list(self.named_children()):
+            divide = divided_network if part is self.model else divided_leaves
+            self._undivided[name] = part
+            setattr(self, name, divide(part, chosen.mesh))
+
+    def make_whole(self) -> None:
+        """Bring what was trained in a divided copy into the model; nothing without one."""
+        if not self._undivided:
+            return
+        state = whole_state(self)
+        for name, part in self._undivided.items():
+            setattr(self, name, part)
+        self._undivided = {}
+        self.load_state_dict(state)
 
     @property
     def idles(self) -> bool:
