@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ import torch.distributed as dist
 from distill_lab import ranks
 from distill_lab.errors import ConfigError, JobsFailed, OthersGone
 from distill_lab.job import Recorded
-from tests.test_ranks import TWO
 from tests.test_resume import line, same
 
 MARK = "DISTILL_LAB_TEST_MARK"
@@ -27,7 +27,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend
             "--rdzv-endpoint=localhost:0"]  # fmt: skip
 BOUND = 60.0  # seconds until a run that has lost a process has ended; torch waits 30 for the others
 # Lines after which a process is lost, in the order in which they are told.
-MOMENTS = ["reviews: ", "teacher: epoch 1/2", "teacher: kept", "student: epoch 1/3",
+MOMENTS = ["task: reviews", "teacher: epoch 1/2", "teacher: kept", "student: epoch 1/3",
            "student: epoch 2/3", "baseline: epoch 1/3", "baseline: epoch 2/3"]  # fmt: skip
 
 
@@ -94,30 +94,44 @@ class Started:
         return code, self.told.read_text("utf-8", "replace"), time.monotonic() - since
 
 
-def whole_line(model: Path, rows: Path, folder: Path, starter: Sequence[str] = ()) -> list[str]:
-    python, *rest = line(model, rows, folder, *TWO)
+def of_two(
+    model: Path, rows: Path, folder: Path, strategy: str = "ddp", starter: Sequence[str] = ()
+) -> list[str]:
+    python, *rest = line(model, rows, folder, "trainer.devices=2", f"trainer.strategy={strategy}")
     return [python, *starter, *rest]
 
 
 @pytest.fixture(scope="module")
 def whole(
     tmp_path_factory: pytest.TempPathFactory, encoder: Path, rows_file: Path
-) -> Iterator[Path]:
-    """A run of two processes that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    subprocess.run(whole_line(encoder, rows_file, folder), check=True, capture_output=True)
-    yield folder
+) -> Callable[[str], Path]:
+    """Runs of two processes that nobody disturbed, by strategy."""
+
+    @cache
+    def made(strategy: str) -> Path:
+        folder = tmp_path_factory.mktemp(strategy)
+        typed = of_two(encoder, rows_file, folder, strategy)
+        answer = subprocess.run(typed, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+        return folder
+
+    return made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("starter", [[], TORCHRUN], ids=["own", "torchrun"])
+@pytest.mark.parametrize(
+    ("strategy", "starter"),
+    [("ddp", []), ("ddp", TORCHRUN), ("fsdp", [])],
+    ids=["ddp", "torchrun", "fsdp"],
+)
 def test_a_run_that_loses_processes_ends_and_goes_on_to_the_same_bits(
-    starter: list[str], encoder: Path, rows_file: Path, whole: Path, tmp_path: Path,
+    strategy: str, starter: list[str], encoder: Path, rows_file: Path,
+    whole: Callable[[str], Path], tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
     drawn = random.Random(int(os.environ.get("KILL_SEED", "1")))
     kills = int(os.environ.get("KILLS", "2"))
-    typed = whole_line(encoder, rows_file, tmp_path, starter)
+    typed = of_two(encoder, rows_file, tmp_path, strategy, starter)
     often = -(-kills // len(MOMENTS))
     moments = sorted(drawn.sample(MOMENTS * often, k=kills), key=MOMENTS.index)
     seconds = []
@@ -145,14 +159,14 @@ def test_a_run_that_loses_processes_ends_and_goes_on_to_the_same_bits(
     print("seconds until all had ended:", seconds)
     answer = subprocess.run(typed, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    same(whole, tmp_path)
+    same(whole(strategy), tmp_path)
 
 
 @pytest.mark.slow
 def test_the_process_that_starts_the_others_may_be_lost_too(
-    encoder: Path, rows_file: Path, whole: Path, tmp_path: Path
+    encoder: Path, rows_file: Path, whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    typed = whole_line(encoder, rows_file, tmp_path)
+    typed = of_two(encoder, rows_file, tmp_path)
     run = Started.of(typed, tmp_path / "told.txt")
     assert run.until("student: epoch 1/3") and run.lose("")
     code, told, _ = run.end()
@@ -163,7 +177,7 @@ def test_the_process_that_starts_the_others_may_be_lost_too(
     code, told, _ = told_to_end.end()
     assert code == -signal.SIGTERM and "Traceback" not in told
     subprocess.run(typed, check=True, capture_output=True)
-    same(whole, tmp_path)
+    same(whole("ddp"), tmp_path)
 
 
 MEETING = """
