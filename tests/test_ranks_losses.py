@@ -124,4 +124,4 @@ def test_losses_are_those_of_one_process_with_the_double_batch(
     )
     print(f"losses {one[0]:.4f} to {one[-1]:.4f}")
     assert most < bound
-    assert one[0] > 1.02 * one[-1]  # something is learned
+    assert one[:10].mean() > one[-10:].mean()  # something is learned

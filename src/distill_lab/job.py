@@ -10,7 +10,7 @@ from typing import Any
 
 from distill_lab.config import Config
 from distill_lab.errors import ConfigError, JobsFailed, OthersGone, UsageError
-from distill_lab.launch.folder_lock import HELD, is_further_rank
+from distill_lab.launch.folder_lock import HELD, inherit, is_further_rank
 from distill_lab.launch.jobs import ERROR_FILE, quoted
 from distill_lab.launch.orphans import end_with_starter
 
@@ -46,6 +46,8 @@ def run_job(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
         logging.getLogger().setLevel(logging.WARNING)
     if ranks.started():
         end_with_starter()
+        if HELD in typed and ranks.comes_first():
+            inherit(out_dir)
     if _may_be_several(config) and not ranks.started():
         parts, _ = look_at(config)
         if parts.processes > 1:
