@@ -147,6 +147,21 @@ def test_a_process_that_fails_ends_the_others_and_tells_why(
     assert "one of 2 processes failed" in answer.stderr and "Traceback" not in answer.stderr
 
 
+@pytest.mark.slow
+def test_a_gradient_that_is_not_finite_is_noticed_where_it_is_divided(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "trainer.devices=2", "trainer.strategy=fsdp"]
+    typed = [*line, "objective=combine", "objective.weights.hinton=1e38", "hydra.run.dir=run"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *typed],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 1 and "Traceback" not in answer.stderr
+    told = (tmp_path / "run" / "error.txt").read_text()
+    assert told.startswith("step 1: ") and "callbacks.finite.action=skip may help" in told
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from distill_lab.errors import ConfigError
 
@@ -134,6 +135,15 @@ def divided_leaves(network: Network, mesh: DeviceMesh) -> Network:
         if next(leaf.parameters(recurse=False), None) is not None:
             fully_shard(leaf, mesh=mesh)
     return copied
+
+
+def whole_norm(norm: Tensor) -> Tensor:
+    """Return the norm of all parts, of which each process has measured its own.
+
+    Args:
+        norm: A scalar; of a network that is not divided it is returned as it is.
+    """
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def whole_state(network: nn.Module) -> dict[str, Any]:

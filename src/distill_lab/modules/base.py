@@ -114,7 +114,7 @@ class TrainedModel(pl.LightningModule):
 
     @property
     def _finite(self) -> Finite | None:
-        """Who looks at the gradients, in a training whose gradients lie here as they are."""
+        """Who looks at the gradients, in a training whose gradients torch itself can measure."""
         trainer = self._trainer
         if trainer is None or trainer.precision == "16-mixed" or not _plain(trainer.strategy):
             return None
@@ -127,4 +127,4 @@ class TrainedModel(pl.LightningModule):
 
 
 def _plain(strategy: Any) -> bool:
-    return isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))
+    return isinstance(strategy, (SingleDeviceStrategy, DDPStrategy, Sharded))
