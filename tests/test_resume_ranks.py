@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -13,11 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch.distributed as dist
 
 from distill_lab import ranks
+from distill_lab.callbacks import Resume, resume
 from distill_lab.errors import ConfigError, JobsFailed, OthersGone
 from distill_lab.job import Recorded
 from tests.test_resume import line, same
@@ -171,9 +175,9 @@ def test_the_process_that_starts_the_others_may_be_lost_too(
     assert run.until("student: epoch 1/3") and run.lose("")
     code, told, _ = run.end()
     assert code == -signal.SIGKILL and "Traceback" not in told
+    assert "keeps how far it is" in told and not (tmp_path / "run" / "result.json").exists()
     told_to_end = Started.of(typed, tmp_path / "told.txt")
-    assert told_to_end.until("student: goes on after step")
-    assert told_to_end.lose("", signal.SIGTERM)
+    assert told_to_end.until("goes on after step") and told_to_end.lose("", signal.SIGTERM)
     code, told, _ = told_to_end.end()
     assert code == -signal.SIGTERM and "Traceback" not in told
     subprocess.run(typed, check=True, capture_output=True)
@@ -223,7 +227,33 @@ def test_who_waits_for_a_lost_process_is_told(lost: int, tmp_path: Path) -> None
     ],
 )
 def test_what_tells_of_a_lost_process(error: Exception, told: str | None) -> None:
-    assert ranks._of_others(error) == told
+    assert ranks.told_of_others(error) == told
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.001, 10), (0.3, 3), (20.0, 1)])
+def test_processes_agree_on_their_end_after_a_second_or_ten_steps(
+    seconds: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short an epoch is: of the batches within it this is not told."""
+    clock = itertools.count()
+    monkeypatch.setattr(resume.time, "monotonic", lambda: next(clock) * seconds)
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(ranks, "gathered", lambda mine: [mine, (0, False, 0.0)])
+    keeper = Resume(every_minutes=None)
+    trainer: Any = SimpleNamespace(global_step=1)
+
+    def agreed() -> int:
+        for _ in range(keeper._ask_in - 1):
+            next(clock)  # a step takes its time
+        for asked in range(1, 12):
+            if keeper._agreed(trainer, 1)[0]:
+                return asked
+        return 0
+
+    for _ in range(30):
+        keeper._agreed(trainer, 1)
+    keeper._asked = signal.SIGTERM
+    assert 1 <= agreed() <= steps
 
 
 def test_the_cause_is_kept_and_not_what_others_noticed(

@@ -83,7 +83,7 @@ def joined() -> Iterator[None]:
         )  # fmt: skip
         yield
     except RuntimeError as error:
-        told = _of_others(error)
+        told = told_of_others(error)
         if told is None:
             raise
         raise OthersGone(place.global_rank(), place.world_size(), told) from error
@@ -92,8 +92,12 @@ def joined() -> Iterator[None]:
             dist.destroy_process_group()
 
 
-def _of_others(error: BaseException | None) -> str | None:
-    """Return what an error tells of a process that is gone, None if it tells of something else."""
+def told_of_others(error: BaseException | None) -> str | None:
+    """Return what an error tells of a process that is gone, None if it tells of something else.
+
+    Args:
+        error: Looked at with its causes.
+    """
     while error is not None:
         found = _GONE.search(str(error))
         if found and (isinstance(error, dist.DistError) or "gloo" in str(error)):
