@@ -17,7 +17,7 @@ from distill_lab import ranks
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
 from distill_lab.guards import tell_slow_precision
-from distill_lab.sharding import check_deepspeed, check_division, strategy
+from distill_lab.sharding import check_division, check_strategy, strategy
 from distill_lab.under_lightning import quiet
 
 # Parts of a trainer's configuration that change what is shown, not what is learned.
@@ -139,7 +139,7 @@ def check_budget(budget: Budget) -> tuple[int, int]:
     Raises:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
-    check_deepspeed(budget.trainer, budget.callbacks)
+    check_strategy(budget.trainer, budget.callbacks)
     try:
         with quiet():
             callbacks = [build(node) for node in budget.callbacks.values()]

@@ -53,8 +53,8 @@ def strategy(trainer: Mapping[str, Any]) -> Any:
     return Sharded() if chosen == NAME else chosen
 
 
-def check_deepspeed(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) -> None:
-    """Refuse DeepSpeed where it cannot run, or its checkpoints would have to be unpickled.
+def check_strategy(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) -> None:
+    """Refuse a strategy that cannot run, or whose checkpoints would have to be unpickled.
 
     Args:
         trainer: Configuration of the Trainer.
@@ -63,7 +63,12 @@ def check_deepspeed(trainer: Mapping[str, Any], callbacks: Mapping[str, Any]) ->
     Raises:
         ConfigError: If it is asked for and cannot be used.
     """
-    chosen = str(trainer.get("strategy", "auto"))
+    chosen, precision = str(trainer.get("strategy", "auto")), str(trainer.get("precision"))
+    if chosen == NAME and precision in ("16", "16-mixed"):
+        raise ConfigError(
+            f"trainer.precision={precision}: with trainer.strategy={NAME} processes would scale"
+            " their gradients apart; take trainer.precision=bf16-mixed"
+        )
     if not chosen.startswith("deepspeed"):
         return
     instead = f"take trainer.strategy={NAME}"
@@ -92,7 +97,7 @@ def check_division(given: Mapping[str, Any], trainer: pl.Trainer) -> None:
         trainer: Built from it.
 
     Raises:
-        ConfigError: If there is one process, or a precision that needs a scale of the gradient.
+        ConfigError: If there is one process.
     """
     if not isinstance(trainer.strategy, Sharded):
         return
@@ -100,11 +105,6 @@ def check_division(given: Mapping[str, Any], trainer: pl.Trainer) -> None:
         raise ConfigError(
             f"trainer.strategy={NAME}: trainer.devices={given.get('devices')} is one process, which"
             " has nobody to divide a model with; take trainer.devices=2, or leave it out"
-        )
-    if trainer.precision == "16-mixed":
-        raise ConfigError(
-            f"trainer.precision=16-mixed: with trainer.strategy={NAME} processes would scale their"
-            " gradients apart; take trainer.precision=bf16-mixed"
         )
 
 
