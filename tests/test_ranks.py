@@ -12,8 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill_lab import ranks
+from distill_lab import ranks, sharding
+from distill_lab.config import build
 from distill_lab.errors import ConfigError
+from distill_lab.guards import check_divided
+from distill_lab.hydra_entry import compose
+from distill_lab.parts import look_at
 from distill_lab.results import Result
 from tests.conftest import TINY, tiny
 from tests.teachers.test_cached import losses
@@ -143,6 +147,21 @@ def test_a_process_that_fails_ends_the_others_and_tells_why(
     assert "one of 2 processes failed" in answer.stderr and "Traceback" not in answer.stderr
 
 
+@pytest.mark.slow
+def test_a_gradient_that_is_not_finite_is_noticed_where_it_is_divided(
+    finetuned: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    line = [*tiny(finetuned, rows_file), "trainer.devices=2", "trainer.strategy=fsdp"]
+    typed = [*line, "objective=combine", "objective.weights.hinton=1e38", "hydra.run.dir=run"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "distill_lab", "train", *typed],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 1 and "Traceback" not in answer.stderr
+    told = (tmp_path / "run" / "error.txt").read_text()
+    assert told.startswith("step 1: ") and "callbacks.finite.action=skip may help" in told
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -161,6 +180,36 @@ def test_what_cannot_be_started_is_refused(
     )  # fmt: skip
     assert answer.returncode == 2 and said in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "there", "said"),
+    [
+        (["strategy=fsdp"], "", "trainer.devices=1 is one process, which has nobody to divide"),
+        (["strategy=fsdp", "devices=2", "precision=16-mixed"], "", "take trainer.precision=bf16"),
+        (["strategy=deepspeed"], "", "deepspeed is not installed; pip install deepspeed, or take"),
+        (["strategy=deepspeed"], "package", "on NVIDIA's GPUs alone; take trainer.strategy=fsdp"),
+        (["strategy=deepspeed_stage_3"], "package, GPU", "no process holds whole weights"),
+        (["strategy=deepspeed_stage_2"], "package, GPU", "take callbacks.checkpoint=null"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(
+    typed: list[str], there: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if there:
+        monkeypatch.setattr(sharding, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "GPU" in there)
+    accelerator = "gpu" if "GPU" in there else "cpu"
+    keys = [f"trainer.{each}" for each in typed]
+    with pytest.raises(ConfigError, match=said):
+        look_at(compose(*keys, f"trainer.accelerator={accelerator}"))
+
+
+def test_a_student_that_writes_is_not_divided() -> None:
+    task = build(compose("task=sums").task)
+    with pytest.raises(ConfigError, match=r"the student writes answers.*trainer.strategy=ddp"):
+        check_divided({"strategy": "fsdp"}, task)
+    check_divided({"strategy": "ddp"}, task)
 
 
 def test_an_allocation_of_several_tasks_without_srun_is_refused(

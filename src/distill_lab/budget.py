@@ -17,6 +17,7 @@ from distill_lab import ranks
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
 from distill_lab.guards import tell_slow_precision
+from distill_lab.sharding import check_division, check_strategy, strategy
 from distill_lab.under_lightning import quiet
 
 # Parts of a trainer's configuration that change what is shown, not what is learned.
@@ -138,12 +139,15 @@ def check_budget(budget: Budget) -> tuple[int, int]:
     Raises:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
+    check_strategy(budget.trainer, budget.callbacks)
     try:
         with quiet():
             callbacks = [build(node) for node in budget.callbacks.values()]
-            trainer: pl.Trainer = build(budget.trainer, logger=False, callbacks=callbacks)
+            chosen = {**budget.trainer, "strategy": strategy(budget.trainer)}
+            trainer: pl.Trainer = build(chosen, logger=False, callbacks=callbacks)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
+    check_division(budget.trainer, trainer)
     tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
     if trainer.num_nodes > 1 and not ranks.started():
         raise ConfigError(

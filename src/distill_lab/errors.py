@@ -47,7 +47,25 @@ class FolderInUse(UsageError):
 
 
 class JobsFailed(Exception):
-    """Some jobs of a sweep failed; their folders hold `error.txt`. Exit code 1."""
+    """Some jobs or processes failed; their folders hold `error.txt`. Exit code 1."""
+
+
+class OthersGone(JobsFailed):
+    """A process that trained together with this one has ended, which knows why. Exit code 1.
+
+    Args:
+        rank: Of this process.
+        world: How many they are.
+        told: By what it was noticed.
+    """
+
+    SAID = "another one has ended"
+
+    def __init__(self, rank: int, world: int, told: str) -> None:
+        super().__init__(
+            f"process {rank} of {world}: {self.SAID} ({told}), so this one does too; the same line"
+            " goes on when all are started again"
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from distill_lab.errors import ConfigError, TrainingError
+from distill_lab.sharding import whole_norm
 from distill_lab.types import Batch
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ class Finite(pl.Callback):
 
     On an accelerator a step is looked at when the next one has been computed, so that the device
     does not wait; with `action=skip` it waits. Under 16-mixed, where gradients that overflow belong
-    to finding the scale, nothing is looked at. Under FSDP and DeepSpeed, which clip in their own
-    way, neither.
+    to finding the scale, nothing is looked at; nor under DeepSpeed, which clips in its own way.
 
     Args:
         action: "stop" ends the training with a message; "skip" leaves the step out, tells
@@ -111,7 +111,7 @@ class Finite(pl.Callback):
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         grads = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
+        norm = whole_norm(torch.nn.utils.get_total_norm(grads))
         if most > 0:
             torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
         now, self._now = self._now, Seen()

@@ -13,7 +13,8 @@ from transformers import PretrainedConfig
 from distill_lab.errors import ConfigError
 from distill_lab.objectives import Objective
 from distill_lab.schedules import stage_ends
-from distill_lab.tasks import Data, Task
+from distill_lab.sharding import NAME
+from distill_lab.tasks import Data, Instruction, Task
 from distill_lab.types import Needs, Problem, Wanted
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,24 @@ def check_written(objective: Objective, task: Task) -> None:
             f"objective: {type(objective).__name__} learns what the teacher has written, and for"
             f" task {task.name} it writes nothing; take task=instruction with task.answers=teacher,"
             " or an objective that asks the teacher, such as hinton"
+        )
+
+
+def check_divided(trainer: Mapping[str, Any], task: Task) -> None:
+    """Refuse to write answers with a model of which each process holds a part.
+
+    Args:
+        trainer: Configuration of the Trainer.
+        task: Says whether the student writes.
+
+    Raises:
+        ConfigError: If it does; processes need the others' parts at each word, and write unequally
+            many.
+    """
+    if trainer.get("strategy") == NAME and isinstance(task, Instruction):
+        raise ConfigError(
+            f"trainer.strategy={NAME}: with task {task.name} the student writes answers, for which"
+            " each process needs a whole model; take trainer.strategy=ddp"
         )
 
 

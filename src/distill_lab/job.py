@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.config import Config
-from distill_lab.errors import ConfigError, JobsFailed, UsageError
-from distill_lab.launch.folder_lock import HELD
+from distill_lab.errors import ConfigError, JobsFailed, OthersGone, UsageError
+from distill_lab.launch.folder_lock import HELD, inherit, is_further_rank
 from distill_lab.launch.jobs import ERROR_FILE, quoted
 from distill_lab.launch.orphans import end_with_starter
 
@@ -46,6 +46,8 @@ def run_job(config: Config, out_dir: Path, state: Any, typed: list[str]) -> Any:
         logging.getLogger().setLevel(logging.WARNING)
     if ranks.started():
         end_with_starter()
+        if HELD in typed and ranks.comes_first():
+            inherit(out_dir)
     if _may_be_several(config) and not ranks.started():
         parts, _ = look_at(config)
         if parts.processes > 1:
@@ -99,7 +101,7 @@ class Recorded:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
-        if self.file.exists():  # another process of this run has told the cause
+        if self._told(error):
             return
         text = (
             str(error)
@@ -109,3 +111,13 @@ class Recorded:
         with suppress(OSError):  # a full disk, which the error itself tells of
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_text(text + "\n", encoding="utf-8")
+
+    def _told(self, error: BaseException) -> bool:
+        """Whether another process of this run has told the cause, or will."""
+        if is_further_rank() and not self.file.parent.is_dir():
+            return True  # torchrun's; its folder is not that of the run
+        try:
+            before = self.file.read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return isinstance(error, OthersGone) or OthersGone.SAID not in before

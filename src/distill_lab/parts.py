@@ -16,6 +16,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.guards import (
     check_alignment,
     check_baseline,
+    check_divided,
     check_inside,
     check_schedules,
     check_stages,
@@ -155,6 +156,7 @@ class Reader:
         check_alignment(parts.objective.needs, data)
         check_words(parts.objective.needs, student, teacher, data.problem)
         check_written(parts.objective, parts.task)
+        check_divided(config.trainer, parts.task)
         check_baseline(config.baseline, data)
         check_transfer(parts.objective, data, parts.task)
         check_augment(parts.task, splits, data.for_teacher or data)

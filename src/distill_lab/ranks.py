@@ -7,6 +7,7 @@ the others; what the store keeps is computed by whoever has its lock, while the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,10 +19,17 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, OthersGone
 from distill_lab.store import Store
 
 T = TypeVar("T")
+# How gloo, NCCL and the store where processes meet tell of one that is gone; errors of gloo have no
+# type of their own.
+_GONE = re.compile(
+    r"Connection (?:was )?(?:closed|reset|refused)(?: by peer)?|Connection was likely closed"
+    r"|Broken pipe|remote process exit\w*|failed to recv",
+    re.IGNORECASE,
+)
 _PATIENCE = timedelta(days=2)  # the first may train a teacher while the others wait
 
 
@@ -56,7 +64,11 @@ def comes_first() -> bool:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that were started with this one; nothing where it is alone."""
+    """Join the processes that were started with this one; nothing where it is alone.
+
+    Raises:
+        OthersGone: If another one has ended while this one was waiting for it.
+    """
     if not started() or dist.is_initialized():
         yield
         return
@@ -64,14 +76,34 @@ def joined() -> Iterator[None]:
     if slurm is not None:
         os.environ |= {"MASTER_ADDR": slurm.main_address, "MASTER_PORT": str(slurm.main_port)}
     place = slurm or TorchElasticEnvironment()
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo",
-        rank=place.global_rank(), world_size=place.world_size(), timeout=_PATIENCE,
-    )  # fmt: skip
     try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo",
+            rank=place.global_rank(), world_size=place.world_size(), timeout=_PATIENCE,
+        )  # fmt: skip
         yield
+    except RuntimeError as error:
+        told = told_of_others(error)
+        if told is None:
+            raise
+        raise OthersGone(place.global_rank(), place.world_size(), told) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def told_of_others(error: BaseException | None) -> str | None:
+    """Return what an error tells of a process that is gone, None if it tells of something else.
+
+    Args:
+        error: Looked at with its causes.
+    """
+    while error is not None:
+        found = _GONE.search(str(error))
+        if found and (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            return found[0]
+        error = error.__cause__
+    return None
 
 
 def world() -> int:

@@ -26,6 +26,7 @@ from distill_lab.memory import building
 from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
 from distill_lab.progress_files import FOLDER, ProgressFiles
+from distill_lab.sharding import strategy
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import scoring_batches, training_batches
 from distill_lab.types import Batch
@@ -96,6 +97,7 @@ def fit(
                 ckpt_path=earlier and earlier[0],
                 weights_only=True,
             )
+        module.make_whole()
         _load_best(trainer, module)
         module.float()  # which a precision such as bf16-true has changed in place
     examples = sum(ranks.gathered(meter.examples))
@@ -185,7 +187,7 @@ def _go_on(trainer: pl.Trainer, batches: DataLoader[Batch], earlier: Mapping[str
 
 
 def _strategy(budget: Budget, module: TrainedModel) -> Any:
-    chosen = budget.trainer.get("strategy", "auto")
+    chosen = strategy(budget.trainer)
     plain = chosen in ("ddp", "auto") and ranks.world() > 1  # for these "auto" is "ddp"
     return "ddp_find_unused_parameters_true" if plain and module.idles else chosen
 

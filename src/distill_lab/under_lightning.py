@@ -79,6 +79,10 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        # Metrics are computed from the answers of all processes, alike in each.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+        # Nobody changes in place what `fully_shard` gives.
+        warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
         # Batches are told where an earlier try stopped, in another way than Lightning knows.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         # A training that ends within its first epoch scores none.

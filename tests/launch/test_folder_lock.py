@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from distill_lab.launch.commands import run_command
-from distill_lab.launch.folder_lock import BUSY, busy
+from distill_lab.launch.folder_lock import BUSY, busy, inherit
 from tests.conftest import tiny
 from tests.test_sweep import sweep
 
@@ -54,6 +55,18 @@ def test_a_folder_that_is_taken_is_refused_and_left_as_it_is(
     lock.release()
     assert train(tmp_path, *line).returncode == 0
     assert not (tmp_path / "mine" / "error.txt").exists() and not busy(tmp_path / "mine")
+
+
+def test_a_folder_stays_taken_while_a_process_of_a_dead_starter_works(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    starter = taken(folder)
+    inherit(folder)
+    starter.release()  # as the system does for one that is killed
+    seen = []
+    for _ in range(20):
+        seen.append(busy(folder))
+        time.sleep(0.1)
+    assert all(seen[10:])
 
 
 @pytest.mark.parametrize("at_once", [1, 2])

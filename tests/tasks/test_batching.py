@@ -112,3 +112,14 @@ def test_two_processes_take_the_batches_of_two_steps_that_one_accumulates() -> N
 def test_processes_score_every_row_once() -> None:
     parts = [list(SortedByLength(LENGTHS, 100, rank, 3)) for rank in range(3)]
     assert sorted(i for part in parts for batch in part for i in batch) == list(range(5000))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 100, 101, 301, 4999])
+def test_processes_score_equally_many_batches(rows: int) -> None:
+    """Those that divide a model among them call it together."""
+    samplers = [SortedByLength(LENGTHS[:rows], 100, rank, 2) for rank in (0, 1)]
+    batches = [list(sampler) for sampler in samplers]
+    assert len(batches[0]) == len(batches[1]) == len(samplers[0])
+    assert all(0 < len(batch) <= 100 for part in batches for batch in part)
+    assert len(list(SortedByLength(LENGTHS[:1], 100, 0, 2))) == 1  # no row is left for the other
+    assert not list(SortedByLength(LENGTHS[:1], 100, 1, 2))

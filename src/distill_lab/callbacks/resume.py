@@ -18,7 +18,9 @@ from distill_lab.progress_files import ProgressFiles
 from distill_lab.random_states import random_states, restore
 
 log = logging.getLogger(__name__)
-_ASK_EVERY = 10  # batches between two agreements of several processes
+# Between two agreements of several processes, at most: who tells them to end kills them when it has
+# waited, so slow steps are not waited for; nor does each of many short ones have to agree.
+_ASK_SECONDS, _ASK_STEPS = 1.0, 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -76,6 +78,8 @@ class Resume(pl.Callback):
         self._keeping: dict[str, Any] | None = None
         self._asked = 0
         self._kept_at = 0.0
+        self._ask_in = self._ask_every = 1  # steps, the same in all processes
+        self._agreed_at = 0.0
         self._handlers: dict[int, Any] = {}
 
     def prepare(self, files: ProgressFiles, role: str) -> tuple[Path, dict[str, Any]] | None:
@@ -100,7 +104,7 @@ class Resume(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals; after Lightning, which would end the training in its own way."""
-        self._kept_at = time.monotonic()
+        self._kept_at = self._agreed_at = time.monotonic()
         if self.files is None or threading.current_thread() is not threading.main_thread():
             return
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -163,6 +167,8 @@ class Resume(pl.Callback):
                 trainer.global_step, lambda file: _save(trainer, file), ranks.rank() == 0
             )
         except (OSError, RuntimeError) as error:  # the latter of torch's writer
+            if ranks.told_of_others(error):
+                raise
             # Without a checkpoint a training is worth no less than it was before there were any.
             reason = str(error).splitlines()[0]
             log.warning("%s: no checkpoint, %s; the training goes on", self._role, reason)
@@ -174,11 +180,18 @@ class Resume(pl.Callback):
     def _agreed(self, trainer: pl.Trainer, batch_idx: int) -> tuple[int, bool]:
         """Return the signal that ends the training (0: none), and whether to keep; alike in all."""
         steps = self.every_steps is not None and trainer.global_step % self.every_steps == 0
-        if ranks.world() > 1:
-            turn = (batch_idx // trainer.accumulate_grad_batches) % _ASK_EVERY == 0
-            told = ranks.gathered((self._asked, self._late())) if turn else []
-            return max((asked for asked, _ in told), default=0), steps or any(t for _, t in told)
-        return self._asked, steps or self._late()
+        if ranks.world() == 1:
+            return self._asked, steps or self._late()
+        self._ask_in -= 1
+        if self._ask_in:
+            return 0, steps
+        now = time.monotonic()
+        told = ranks.gathered((self._asked, self._late(), now - self._agreed_at))
+        each = max(seconds for *_, seconds in told) / self._ask_every
+        often = min(_ASK_STEPS, int(_ASK_SECONDS / max(each, 1e-9)))
+        self._ask_every = self._ask_in = max(1, often)
+        self._agreed_at = now
+        return max(asked for asked, *_ in told), steps or any(late for _, late, _ in told)
 
     def _late(self) -> bool:
         waited = time.monotonic() - self._kept_at

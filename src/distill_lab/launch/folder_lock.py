@@ -7,6 +7,8 @@ nothing.
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,22 @@ class FolderLock(Callback):
         """Let go of the folder."""
         if self.lock is not None:
             self.lock.release()
+
+
+def inherit(folder: Path) -> None:
+    """Take a run's folder when who has it dies, until this process has ended too.
+
+    Args:
+        folder: In which the starter of this process, and of those it trains with, has the lock.
+    """
+    lock = FileLock(folder / _LOCK_FILE, thread_local=False)
+
+    def wait() -> None:
+        with suppress(OSError):
+            lock.acquire(poll_interval=0.2)
+            threading.Event().wait()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def busy(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ def start_together(processes: int, arguments: Sequence[str]) -> int:
         The exit code of the first that failed, or 0.
 
     Raises:
-        KeyboardInterrupt: If it was interrupted; they have ended.
+        KeyboardInterrupt: If it was interrupted; they have ended. By another signal this process
+            ends too, after them.
     """
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # errors are told by ours
     threads = max(1, torch.get_num_threads() // processes)  # of this job's share
@@ -49,5 +51,8 @@ def start_together(processes: int, arguments: Sequence[str]) -> int:
         _, failure = error.get_first_failure()
         return int(failure.exitcode)
     except SignalException as error:
-        raise KeyboardInterrupt from error
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from error
+        signal.signal(error.sigval, signal.SIG_DFL)
+        signal.raise_signal(error.sigval)
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill_lab import ranks
@@ -17,6 +17,7 @@ from distill_lab.better import sign
 from distill_lab.finite import Finite
 from distill_lab.forward import forward
 from distill_lab.optim import AdamW
+from distill_lab.sharding import Sharded, divided_leaves, divided_network, whole_state
 from distill_lab.tasks import Task
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch, Outputs, Wanted
@@ -41,6 +42,27 @@ class TrainedModel(pl.LightningModule, ABC):
         self.rows: ModelRows | None = None  # what `training_step` is given, set by `fit`
         self.some_unlabelled = False  # whether some training rows have no label, set by `fit`
         self._answers: list[tuple[Tensor, Tensor]] = []
+        self._undivided: dict[str, nn.Module] = {}  # what stays whole while a copy is divided
+
+    def configure_model(self) -> None:
+        """Train a divided copy where the strategy is to divide the model among processes."""
+        chosen = self.trainer.strategy
+        if not isinstance(chosen, Sharded) or self._undivided:
+            return
+        for name, part in list(self.named_children()):
+            divide = divided_network if part is self.model else divided_leaves
+            self._undivided[name] = part
+            setattr(self, name, divide(part, chosen.mesh))
+
+    def make_whole(self) -> None:
+        """Bring what was trained in a divided copy into the model; nothing without one."""
+        if not self._undivided:
+            return
+        state = whole_state(self)
+        for name, part in self._undivided.items():
+            setattr(self, name, part)
+        self._undivided = {}
+        self.load_state_dict(state)
 
     @property
     def idles(self) -> bool:
@@ -97,7 +119,7 @@ class TrainedModel(pl.LightningModule, ABC):
 
     @property
     def _finite(self) -> Finite | None:
-        """Who looks at the gradients, in a training whose gradients lie here as they are."""
+        """Who looks at the gradients, in a training whose gradients torch itself can measure."""
         trainer = self._trainer
         if trainer is None or trainer.precision == "16-mixed" or not _plain(trainer.strategy):
             return None
@@ -110,4 +132,4 @@ class TrainedModel(pl.LightningModule, ABC):
 
 
 def _plain(strategy: Any) -> bool:
-    return isinstance(strategy, (SingleDeviceStrategy, DDPStrategy))
+    return isinstance(strategy, (SingleDeviceStrategy, DDPStrategy, Sharded))

@@ -144,22 +144,26 @@ class SortedByLength(Sampler[list[int]]):
         lengths: Tokens of each row.
         batch_size: Rows of a batch.
         rank: Which of the processes that score together this is.
-        world: How many they are; each takes every `world`-th batch.
+        world: How many they are; each has as many batches as the others, if there are rows enough.
     """
 
     def __init__(
         self, lengths: npt.NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 1
     ) -> None:
         self.order = np.argsort(lengths, kind="stable")
-        self.batch_size = min(batch_size, max(len(lengths) // world, 1))  # something for each
-        self.starts = range(0, len(self.order), self.batch_size)[rank::world]
+        batches = -(-len(self.order) // batch_size)
+        if world == 1:
+            parts = [self.order[i * batch_size : (i + 1) * batch_size] for i in range(batches)]
+        else:  # processes that divide a model among them need it equally often
+            parts = np.array_split(self.order, -(-batches // world) * world)[rank::world]
+        self.parts = [part for part in parts if len(part)]
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.parts)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in self.starts:
-            yield self.order[start : start + self.batch_size].tolist()
+        for part in self.parts:
+            yield part.tolist()
 
 
 def _as_is(batch: Any) -> Batch:
