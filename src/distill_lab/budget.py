@@ -129,6 +129,10 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     return accelerator
 
 
+# A device that is none is a TypeError of Lightning's, and a list of 10^18 of them a MemoryError.
+_REFUSALS = (MisconfigurationException, ValueError, RuntimeError, TypeError, MemoryError)
+
+
 def check_budget(budget: Budget) -> tuple[int, int]:
     """Build trainer and callbacks once, so that bad values are told before any training.
 
@@ -142,7 +146,7 @@ def check_budget(budget: Budget) -> tuple[int, int]:
         with quiet():
             callbacks = [build(node) for node in budget.callbacks.values()]
             trainer: pl.Trainer = build(budget.trainer, logger=False, callbacks=callbacks)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
     tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
     if trainer.num_nodes > 1 and not ranks.started():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
 from distill_lab.signatures import Node, faults_of
+from distill_lab.values import leaves
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Config:
 
 
 GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
+_SEEDS = 2**32  # of NumPy
 _BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 
 
@@ -116,6 +118,9 @@ def check(config: Config) -> None:
             values of a wrong type, targets that do not exist.
     """
     faults = [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    for key, value in leaves(asdict(config)).items():
+        if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
+            faults += [f"{key}={value}: below 2^32 is needed"]
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
             faults += faults_of(path, node)

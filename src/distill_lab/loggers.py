@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -19,7 +21,11 @@ from distill_lab.results import Provenance, Result
 from distill_lab.store import write_atomically
 from distill_lab.wandb_artifacts import log_artifacts
 
+log = logging.getLogger(__name__)
 _WANDB_ID = ".wandb_id"
+# Seconds that W&B may take at the end; without a bound, it waits for days for a server that does
+# not answer. What it has not sent stays in the run's folder, for `wandb sync`.
+_WANDB_LAST = ("WANDB_FINISH_TIMEOUT", "600")
 
 
 def title(config: Config, provenance: Provenance, task: str) -> str:
@@ -42,6 +48,7 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
     Raises:
         ConfigError: If W&B cannot start.
     """
+    os.environ.setdefault(*_WANDB_LAST)
     loggers: list[Logger] = []
     failed = True
     try:
@@ -112,12 +119,27 @@ def report(loggers: list[Logger], result: Result, student: Path) -> None:
     values |= {f"evaluation/{k}": v for k, v in derived.items() if v is not None}
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(values)
-            logger.log_table("comparison", *_comparison(result))
-            log_artifacts(logger.experiment, result, student)
+            with _at_any_rate():
+                logger.experiment.summary.update(values)
+                logger.log_table("comparison", *_comparison(result))
+                log_artifacts(logger.experiment, result, student)
         else:
             logger.log_metrics(values)
         logger.save()
+
+
+@contextmanager
+def _at_any_rate() -> Iterator[None]:
+    """Tell what W&B refuses and go on: hours of training are not lost for a server."""
+    try:
+        yield
+    except Exception as error:  # of the network, the server, or the process that talks to it
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        log.warning(
+            "W&B: the comparison and the student could not be logged (%s); what it has not got lies"
+            " in wandb/ of the run's folder, for `wandb sync`",
+            reason[0],
+        )
 
 
 def _comparison(result: Result) -> tuple[list[str], list[list[Any]]]:
@@ -129,4 +151,5 @@ def _comparison(result: Result) -> tuple[list[str], list[list[Any]]]:
 def _finish(failed: bool) -> None:
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=int(failed))
+        with _at_any_rate():
+            wandb.finish(exit_code=int(failed))

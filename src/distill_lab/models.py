@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
 
+_LONGEST = 200  # letters; hub names have at most 96
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -206,10 +208,15 @@ def count_parameters(model: PreTrainedModel) -> int:
 def _check_name(name: str, key: str) -> None:
     path = Path(name)
     looks_like_path = path.is_absolute() or name.startswith(".") or name.count("/") > 1
-    if looks_like_path and not path.is_dir():
-        raise ModelError(f"{key}={name}: there is no such folder")
-    if path.is_dir() and not (path / "config.json").is_file():
+    there = os.path.isdir(path)  # which is false for a name that no folder can have
+    if not there and (looks_like_path or len(name) > _LONGEST):
+        raise ModelError(f"{key}={_cut(name)}: there is no such folder")
+    if there and not (path / "config.json").is_file():
         raise ModelError(f"{key}={name}: the folder has no config.json; it is not a model")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError:
@@ -217,6 +224,6 @@ def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError
         first = str(error).strip().splitlines()[0]
         return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
-        f"{key}={name}: neither a folder here nor in the hub cache, and the hub is out of reach or"
+        f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of reach or"
         " does not know it; give a folder, check the name, or go online"
     )

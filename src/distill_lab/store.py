@@ -126,9 +126,9 @@ class Store:
                 was.
         """
         path = self.path(kind, ingredients)
-        if path.is_dir() and not damage(path):
-            return path, True
         with saving(self.root, "store_dir"):
+            if path.is_dir() and not damage(path):
+                return path, True
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path):
                 found = self.find(kind, ingredients)

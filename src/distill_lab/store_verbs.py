@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def entries(root: Path) -> list[Entry]:
     Raises:
         DataError: If the folder is not there.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"--store-dir={root}: there is no such folder")
     found = [_entry(folder) for folder in entry_folders(root)]
     return sorted(found, key=lambda one: (one.path.parent.name, -one.made))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -21,6 +22,36 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
     for key, child in node.items():
         found |= leaves(child, f"{path}.{key}" if path else str(key))
     return found
+
+
+def unfit(node: Any, path: str = "") -> dict[str, str]:
+    """Return what no file can hold or name, by dotted key, and why: numbers that are none, bytes.
+
+    Args:
+        node: Plain data.
+        path: Key that comes before all others.
+    """
+    if isinstance(node, Mapping):
+        children = [(f"{path}.{key}" if path else str(key), child) for key, child in node.items()]
+    elif isinstance(node, list):
+        children = [(f"{path}[{place}]", child) for place, child in enumerate(node)]
+    else:
+        why = _unfit(node)
+        return {path: why} if why else {}
+    found: dict[str, str] = {}
+    for key, child in children:
+        found |= unfit(child, key)
+    return found
+
+
+def _unfit(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is finite is needed"
+    if isinstance(value, str) and "\0" in value:
+        return "a text cannot hold a null character"
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return "the text is not UTF-8"
+    return ""
 
 
 def mismatch(value: Any, hint: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_rows(path: Path, task: Task) -> Table:
         hint = " (paths of pictures stand in a column of such a file)"
         more = hint if isinstance(task, Images) else ""
         raise DataError(f"{path}: the ending is none of {', '.join(ENDINGS)}{more}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     if path.suffix in (".jsonl", ".json"):
         text = _utf8(path)

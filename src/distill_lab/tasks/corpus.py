@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,12 +123,12 @@ def find_files(places: Sequence[str], key: str) -> tuple[Path, ...]:
     """
     found = list[Path]()
     for place in map(Path, places):
-        if place.is_dir():
+        if os.path.isdir(place):
             inside = [p for p in sorted(place.rglob("*")) if p.suffix in (*_PLAIN, *_TABLES)]
             if not inside:
                 raise DataError(f"{key}={place}: the folder has no files of text (.txt, .jsonl, …)")
             found += [path for path in inside if path.is_file()]
-        elif not place.is_file():
+        elif not os.path.isfile(place):
             raise DataError(f"{key}={place}: there is no such file or folder")
         elif place.stat().st_size == 0:
             raise DataError(f"{place}: the file is empty")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ def data_folder(name: str | None) -> Path | None:
     Raises:
         ConfigError: If it is not there.
     """
-    if name is not None and not Path(name).is_dir():
+    if name is not None and not os.path.isdir(name):
         raise ConfigError(f"task.data_dir={name}: there is no such folder")
     return None if name is None else Path(name)
 
@@ -110,7 +111,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    if not path.is_file():
+    if not os.path.isfile(path):  # false, too, for a name that no file can have
         raise DataError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")

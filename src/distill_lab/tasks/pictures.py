@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -68,7 +69,7 @@ def read_idx(path: Path, dimensions: int) -> Pixels:
     Raises:
         DataError: If it is missing, of another format, or cut off.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

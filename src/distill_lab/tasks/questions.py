@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_squad(path: Path) -> Iterator[_Asked]:
     Raises:
         DataError: If it is none.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
