@@ -50,6 +50,8 @@ class Config:
 
 
 GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
+# What becomes part of the path of a file in the run's folder, or of that folder.
+_NAMED = re.compile(r"study|logger\.\w+\.(name|version|prefix|sub_dir)|callbacks\.\w+\.filename")
 _SEEDS = 2**32  # of NumPy
 _BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 
@@ -121,6 +123,8 @@ def check(config: Config) -> None:
     for key, value in leaves(asdict(config)).items():
         if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
             faults += [f"{key}={value}: below 2^32 is needed"]
+        if _NAMED.fullmatch(key) and isinstance(value, str) and _leads_out(value):
+            faults += [f"{key}={value}: a name is needed, which leads to no other folder"]
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
             faults += faults_of(path, node)
@@ -128,6 +132,11 @@ def check(config: Config) -> None:
             faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
     if faults:
         raise ConfigError(faults)
+
+
+def _leads_out(name: str) -> bool:
+    path = Path(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def build(node: Mapping[str, Any], **objects: Any) -> Any:

@@ -94,7 +94,7 @@ def _describe(logger: Logger, config: Config) -> None:
     getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         logger.experiment.config.update(asdict(config), allow_val_change=True)
-    except wandb.errors.Error as error:
+    except (wandb.errors.Error, ValueError, TypeError) as error:  # of the server, or of a setting
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"logger.wandb: W&B cannot start ({reason}); log in with `wandb login`, or type"

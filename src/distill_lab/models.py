@@ -28,6 +28,8 @@ from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
 
+# What transformers raises of files that are not what their names say.
+_REFUSALS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _LONGEST = 200  # letters; hub names have at most 96
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -45,7 +47,7 @@ def load_config(name: str, key: str) -> PretrainedConfig:
     _check_name(name, key)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except _REFUSALS as error:
         raise _unreachable(name, key, "config.json", error) from error
     return config
 
@@ -59,7 +61,7 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
     _check_name(name, key)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _REFUSALS as error:
         raise _unreachable(name, key, "tokeniser", error) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # For a folder without one transformers makes one up, of special tokens alone.
@@ -224,6 +226,6 @@ def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError
         first = str(error).strip().splitlines()[0]
         return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
-        f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of reach or"
-        " does not know it; give a folder, check the name, or go online"
+        f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of"
+        " reach or does not know it; give a folder, check the name, or go online"
     )

@@ -24,6 +24,7 @@ import xxhash
 
 from distill_lab.disk import saving
 from distill_lab.folders import discard, locked, sweep, temporary, unfinished
+from distill_lab.plain_json import read_json
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -186,7 +187,7 @@ def _seal(folder: Path, kind: str, ingredients: Any, about: str) -> None:
 def damage(folder: Path) -> str:
     """Return what is wrong with an entry, file by file, or an empty string."""
     try:
-        entry = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))
+        entry = read_json((folder / _ENTRY).read_text(encoding="utf-8"))
         recorded: dict[str, Any] = dict(entry["files"])
         named = (entry["kind"], digest(entry["ingredients"]))
     except (OSError, ValueError, KeyError, TypeError):

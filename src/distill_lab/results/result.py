@@ -14,6 +14,7 @@ from typing import Any
 from distill_lab import better
 from distill_lab.config import GROUPS, Config
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.store import write_atomically
 
 FILE = "result.json"
@@ -134,7 +135,7 @@ class Result:
             DataError: If it is none.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path.read_text(encoding="utf-8"))
             later = {name: content[name] for name in _LATER if name in content}
             named = (item.name for item in fields(cls) if item.name not in (*_LATER, "folder"))
             return cls(**{name: content[name] for name in named}, **later, folder=path.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Part
 
 _BLOCK = 2**20  # characters that are read at once
@@ -212,7 +212,7 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = read_json(line)
                 if not isinstance(row, dict) or not isinstance(row.get(column), str):
                     raise DataError(
                         f"{path}, line {number}: no text at task.text={column}; each line is an"
@@ -222,5 +222,5 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
                     yield row[column], True
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error})") from error

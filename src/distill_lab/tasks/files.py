@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError, did_you_mean
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Ids, Rows, parse_labels
 from distill_lab.types import Problem
 
@@ -93,7 +93,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = read_json(line)
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
             if not isinstance(row, dict):

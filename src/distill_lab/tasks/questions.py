@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Ids, Rows
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def read_squad(path: Path) -> Iterator[_Asked]:
     if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:
