@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.secret_values import secrets_in
 from distill_lab.signatures import Node, faults_of
 from distill_lab.values import leaves
 
@@ -119,7 +120,8 @@ def check(config: Config) -> None:
         ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
             values of a wrong type, targets that do not exist.
     """
-    faults = [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    faults = secrets_in(asdict(config))
+    faults += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
     for key, value in leaves(asdict(config)).items():
         if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
             faults += [f"{key}={value}: below 2^32 is needed"]

@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from distill_lab import ranks
 from distill_lab.config import Config, build
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, UsageError
 from distill_lab.results import Provenance, Result
 from distill_lab.store import write_atomically
 from distill_lab.wandb_artifacts import log_artifacts
@@ -46,13 +47,13 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
         name: Name of the run, for loggers whose own is null.
 
     Raises:
-        ConfigError: If W&B cannot start.
+        ConfigError: If W&B cannot start, or a logger refuses a value.
     """
     os.environ.setdefault(*_WANDB_LAST)
     loggers: list[Logger] = []
     failed = True
     try:
-        for node in config.logger.values():
+        for key, node in config.logger.items():
             given: dict[str, Any] = (
                 {"name": name} if "name" in node and node["name"] is None else {}
             )
@@ -64,7 +65,12 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
                 given["id"] = _wandb_id(out_dir)
             if node.get("log_model") is True:  # which for Lightning are checkpoints, see `report`
                 given["log_model"] = False
-            loggers.append(build({**node, **given}, save_dir=str(out_dir)))
+            try:
+                loggers.append(build({**node, **given}, save_dir=str(out_dir)))
+            except UsageError:
+                raise
+            except (MisconfigurationException, ValueError, TypeError) as error:
+                raise ConfigError(f"logger.{key}: {str(error).strip().splitlines()[0]}") from error
         for logger in loggers:
             _describe(logger, config)
         yield loggers
