@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -64,17 +65,23 @@ def mismatch(value: Any, hint: Any) -> str:
     Returns:
         What was expected, in words; an empty string when the value fits.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
     from pydantic.errors import PydanticUserError
 
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
-        adapter.validate_python(value)
+        _adapter(hint).validate_python(value)
     except ValidationError:
         return _in_words(hint)
     except PydanticUserError:
         return ""
     return ""
+
+
+@lru_cache(maxsize=1024)
+def _adapter(hint: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
 
 
 def _in_words(hint: Any) -> str:

@@ -14,7 +14,7 @@ from distill_lab.errors import ConfigError, DataError, did_you_mean
 from distill_lab.store import Store, digest
 from distill_lab.tasks.classes import ClassTask
 from distill_lab.tasks.data import Data
-from distill_lab.tasks.files import data_folder
+from distill_lab.tasks.files import data_folder, inside
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import METRICS, fit_problem
 from distill_lab.tasks.model_rows import ModelRows
@@ -136,11 +136,13 @@ class Images(ClassTask):
             return from_hub(table, self.hub_columns, labels, self.size, self.channels)
         given = self.files[part]
         if isinstance(given, str):
-            folder = self.data_dir / given
+            folder = inside(self.data_dir, given, f"task.files.{part}")
+            for label in self.problem.labels:
+                inside(folder, label, "task.labels")
             return from_folder(folder, self.problem.labels, self.size, self.channels)
         if len(given) != 2:
             raise ConfigError(f"task.files.{part}={list(given)}: two files, pictures and labels")
-        pictures, targets = (self.data_dir / file for file in given)
+        pictures, targets = (inside(self.data_dir, name, f"task.files.{part}") for name in given)
         found = from_idx(pictures, targets, len(self.problem.labels))
         if list(found.pixels.shape[1:]) != [*self.size, self.channels]:
             has = " x ".join(map(str, found.pixels.shape[1:3]))

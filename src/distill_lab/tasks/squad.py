@@ -14,7 +14,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.spans import best_ends
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.best_spans import best_spans, best_threshold
-from distill_lab.tasks.files import data_folder
+from distill_lab.tasks.files import data_folder, inside
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.questions import Questions, carve_groups, read_hub, read_squad, to_questions
@@ -116,7 +116,7 @@ class Squad(Task):
     def _part(self, part: str) -> Questions:
         train = part == "train"
         if self.data_dir is not None:
-            path = self.data_dir / self.files[part]
+            path = inside(self.data_dir, self.files[part], f"task.files.{part}")
             return to_questions(read_squad(path), str(path), self.no_answers, train)
         split = "train" if train else "validation"
         asked = read_hub(load_hub(self.hub, None, split))
