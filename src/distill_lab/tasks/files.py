@@ -32,22 +32,6 @@ def data_folder(name: str | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def inside(folder: Path, name: str, key: str) -> Path:
-    """Return a file or folder inside another.
-
-    Args:
-        folder: The other.
-        name: Of the file, from a configuration that may come from elsewhere.
-        key: Configuration key that gave it, for the error.
-
-    Raises:
-        ConfigError: If the name leads out.
-    """
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ConfigError(f"{key}={name}: a name inside {folder} is needed, not a way out of it")
-    return folder / name
-
-
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV, TSV, JSON-lines or parquet file; text stays as it is written.
 

@@ -14,12 +14,13 @@ from distill_lab.errors import ConfigError, DataError, did_you_mean
 from distill_lab.store import Store, digest
 from distill_lab.tasks.classes import ClassTask
 from distill_lab.tasks.data import Data
-from distill_lab.tasks.files import data_folder, inside
+from distill_lab.tasks.files import data_folder
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import METRICS, fit_problem
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.pictures import Pictures, from_folder, from_hub, from_idx
 from distill_lab.tasks.pixel_rows import PixelRows
+from distill_lab.tasks.places import inside
 from distill_lab.tasks.rows import Part, Splits, drawn_part
 from distill_lab.types import Problem
 

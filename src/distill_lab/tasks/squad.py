@@ -14,9 +14,10 @@ from distill_lab.errors import ConfigError
 from distill_lab.spans import best_ends
 from distill_lab.tasks.base import Task
 from distill_lab.tasks.best_spans import best_spans, best_threshold
-from distill_lab.tasks.files import data_folder, inside
+from distill_lab.tasks.files import data_folder
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.places import inside
 from distill_lab.tasks.questions import Questions, carve_groups, read_hub, read_squad, to_questions
 from distill_lab.tasks.rows import Ids, Part
 from distill_lab.tasks.squad_score import of_question, squad_scores
