@@ -133,7 +133,9 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
 
 _MEASURED = re.compile(r"(selection|train)/\w+")
 # A device that is none is a TypeError of Lightning's, and a list of 10^18 of them a MemoryError.
-_REFUSALS = (MisconfigurationException, ValueError, RuntimeError, TypeError, MemoryError)
+_REFUSALS = (
+    MisconfigurationException, ValueError, RuntimeError, TypeError, LookupError, MemoryError,
+)  # fmt: skip
 
 
 def check_budget(budget: Budget) -> tuple[int, int]:

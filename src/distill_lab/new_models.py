@@ -70,7 +70,7 @@ def _told(key: str) -> Iterator[None]:
 
 
 def _refuse_giants(sizes: Mapping[str, Any], key: str) -> None:
-    """Refuse sizes of which the building alone would never end.
+    """Refuse sizes below 0, and those of which the building alone would never end.
 
     Raises:
         ConfigError: If one is.
@@ -78,8 +78,10 @@ def _refuse_giants(sizes: Mapping[str, Any], key: str) -> None:
     for name, value in sizes.items():
         most = _MOST_LAYERS if name in _LAYERS else _MOST
         numbers = value if isinstance(value, list) else [value]
-        if _IS_SIZE.search(name) and any(isinstance(n, int) and n > most for n in numbers):
-            raise ConfigError(f"{key}.{name}={value}: at most {most:,}")
+        if _IS_SIZE.search(name) and any(
+            isinstance(n, int) and not 0 <= n <= most for n in numbers
+        ):
+            raise ConfigError(f"{key}.{name}={value}: not below 0, and at most {most:,}")
 
 
 def _refuse_two_names(config: PretrainedConfig, sizes: Mapping[str, Any], key: str) -> None:

@@ -94,10 +94,10 @@ class Images(ClassTask):
         for key, given in (("files", files), ("hub_splits", hub_splits or {})):
             if given and set(given) != {"train", "evaluation"}:
                 raise ConfigError(f"task.{key}={dict(given)}: name two, train and evaluation")
-        if len(size) != 2 or min(size) < 1 or min(std) <= 0 or jitter < 0:
+        if len(size) != 2 or min(size) < 1 or min(std) <= 0 or not 0 <= jitter <= max(size):
             raise ConfigError(
                 f"task.size={list(size)}, std={list(std)}, jitter={jitter}: two sizes of at least"
-                " 1, deviations above 0, and 0 or more pixels"
+                " 1, deviations above 0, and 0 or more pixels, at most those of the picture"
             )
         self.left_out = [self._known(str(label)) for label in left_out]
         if len(set(self.left_out)) > len(labels) - 2:
