@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from distill_lab import ranks
@@ -130,6 +132,13 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     return accelerator
 
 
+_MEASURED = re.compile(r"(selection|train)/\w+")
+# A device that is none is a TypeError of Lightning's, and a list of 10^18 of them a MemoryError.
+_REFUSALS = (
+    MisconfigurationException, ValueError, RuntimeError, TypeError, LookupError, MemoryError,
+)  # fmt: skip
+
+
 def check_budget(budget: Budget) -> tuple[int, int]:
     """Build trainer and callbacks once, so that bad values are told before any training.
 
@@ -145,9 +154,15 @@ def check_budget(budget: Budget) -> tuple[int, int]:
             callbacks = [build(node) for node in budget.callbacks.values()]
             chosen = {**budget.trainer, "strategy": strategy(budget.trainer)}
             trainer: pl.Trainer = build(chosen, logger=False, callbacks=callbacks)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
     check_division(budget.trainer, trainer)
+    for one in (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)):
+        if one.monitor is not None and not _MEASURED.fullmatch(str(one.monitor)):
+            raise ConfigError(
+                f"callbacks.checkpoint.monitor={one.monitor}: not what is measured while training,"
+                " such as selection/score"
+            )
     tell_slow_precision(str(trainer.precision), trainer.strategy.root_device)
     if trainer.num_nodes > 1 and not ranks.started():
         raise ConfigError(

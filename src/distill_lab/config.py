@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.secret_values import secrets_in
 from distill_lab.signatures import Node, faults_of
+from distill_lab.values import leaves
 
 
 @dataclass
@@ -49,6 +51,9 @@ class Config:
 
 
 GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks", "logger")
+# What becomes part of the path of a file in the run's folder, or of that folder.
+_NAMED = re.compile(r"study|logger\.\w+\.(name|version|prefix|sub_dir)|callbacks\.\w+\.filename")
+_SEEDS = 2**32  # of NumPy
 _BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 
 
@@ -115,7 +120,13 @@ def check(config: Config) -> None:
         ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
             values of a wrong type, targets that do not exist.
     """
-    faults = [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    faults = secrets_in(asdict(config))
+    faults += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    for key, value in leaves(asdict(config)).items():
+        if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
+            faults += [f"{key}={value}: below 2^32 is needed"]
+        if _NAMED.fullmatch(key) and isinstance(value, str) and _leads_out(value):
+            faults += [f"{key}={value}: a name is needed, which leads to no other folder"]
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
             faults += faults_of(path, node)
@@ -123,6 +134,11 @@ def check(config: Config) -> None:
             faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
     if faults:
         raise ConfigError(faults)
+
+
+def _leads_out(name: str) -> bool:
+    path = Path(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def build(node: Mapping[str, Any], **objects: Any) -> Any:

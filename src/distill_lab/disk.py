@@ -13,7 +13,10 @@ from pathlib import Path
 from distill_lab.errors import DiskError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+_CLOSED = {
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP,
+}  # fmt: skip
 _IN_RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors and tokenizers tell of the disk
 
 

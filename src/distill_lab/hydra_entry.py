@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from distill_lab.job import Recorded, run_job
 from distill_lab.launch.folder_lock import FolderTaken, is_further_rank
 from distill_lab.launch.going_on import going_on
 from distill_lab.launch.jobs import without_launching
+from distill_lab.secret_values import refuse_kept, refuse_typed
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
 
@@ -61,6 +63,7 @@ def compose(*overrides: str) -> Config:
     Raises:
         UsageError: As `train`.
     """
+    refuse_typed(overrides)
     _refuse_nothing(overrides)
     register_schema()
     with _sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base=_VERSION):
@@ -95,6 +98,7 @@ def train(arguments: Sequence[str]) -> int:
     if any(flag in arguments for flag in ("--help", "-h")):
         print(train_help(), end="")
         return 0
+    refuse_typed(arguments)
     if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
         raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
     if not any(a in (*_MULTIRUN, *_SHOW) or _DRY.match(a) for a in arguments):
@@ -196,7 +200,9 @@ def _job(
         begun.append(out_dir)
         try:
             with Recorded(out_dir):
-                return run_job(plain(composed), out_dir, state, typed[2:])
+                config = plain(composed)
+                refuse_kept(asdict(config), out_dir / ".hydra")
+                return run_job(config, out_dir, state, typed[2:])
         except (UsageError, JobsFailed) as error:
             refused.append(error)
 

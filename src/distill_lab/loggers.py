@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -10,16 +12,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from distill_lab import ranks
 from distill_lab.config import Config, build
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, UsageError
 from distill_lab.results import Provenance, Result
 from distill_lab.store import write_atomically
 from distill_lab.wandb_artifacts import log_artifacts
 
+log = logging.getLogger(__name__)
 _WANDB_ID = ".wandb_id"
+# Seconds that W&B may take at the end; without a bound, it waits for days for a server that does
+# not answer. What it has not sent stays in the run's folder, for `wandb sync`.
+_WANDB_LAST = ("WANDB_FINISH_TIMEOUT", "600")
 
 
 def title(config: Config, provenance: Provenance, task: str) -> str:
@@ -40,12 +47,13 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
         name: Name of the run, for loggers whose own is null.
 
     Raises:
-        ConfigError: If W&B cannot start.
+        ConfigError: If W&B cannot start, or a logger refuses a value.
     """
+    os.environ.setdefault(*_WANDB_LAST)
     loggers: list[Logger] = []
     failed = True
     try:
-        for node in config.logger.values():
+        for key, node in config.logger.items():
             given: dict[str, Any] = (
                 {"name": name} if "name" in node and node["name"] is None else {}
             )
@@ -57,7 +65,12 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
                 given["id"] = _wandb_id(out_dir)
             if node.get("log_model") is True:  # which for Lightning are checkpoints, see `report`
                 given["log_model"] = False
-            loggers.append(build({**node, **given}, save_dir=str(out_dir)))
+            try:
+                loggers.append(build({**node, **given}, save_dir=str(out_dir)))
+            except UsageError:
+                raise
+            except (MisconfigurationException, ValueError, TypeError) as error:
+                raise ConfigError(f"logger.{key}: {str(error).strip().splitlines()[0]}") from error
         for logger in loggers:
             _describe(logger, config)
         yield loggers
@@ -87,7 +100,7 @@ def _describe(logger: Logger, config: Config) -> None:
     getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         logger.experiment.config.update(asdict(config), allow_val_change=True)
-    except wandb.errors.Error as error:
+    except (wandb.errors.Error, ValueError, TypeError) as error:  # of the server, or of a setting
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"logger.wandb: W&B cannot start ({reason}); log in with `wandb login`, or type"
@@ -112,12 +125,27 @@ def report(loggers: list[Logger], result: Result, student: Path) -> None:
     values |= {f"evaluation/{k}": v for k, v in derived.items() if v is not None}
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(values)
-            logger.log_table("comparison", *_comparison(result))
-            log_artifacts(logger.experiment, result, student)
+            with _at_any_rate():
+                logger.experiment.summary.update(values)
+                logger.log_table("comparison", *_comparison(result))
+                log_artifacts(logger.experiment, result, student)
         else:
             logger.log_metrics(values)
         logger.save()
+
+
+@contextmanager
+def _at_any_rate() -> Iterator[None]:
+    """Tell what W&B refuses and go on: hours of training are not lost for a server."""
+    try:
+        yield
+    except Exception as error:  # of the network, the server, or the process that talks to it
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        log.warning(
+            "W&B: the comparison and the student could not be logged (%s); what it has not got lies"
+            " in wandb/ of the run's folder, for `wandb sync`",
+            reason[0],
+        )
 
 
 def _comparison(result: Result) -> tuple[list[str], list[list[Any]]]:
@@ -129,4 +157,5 @@ def _comparison(result: Result) -> tuple[list[str], list[list[Any]]]:
 def _finish(failed: bool) -> None:
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=int(failed))
+        with _at_any_rate():
+            wandb.finish(exit_code=int(failed))

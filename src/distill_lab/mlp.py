@@ -51,6 +51,8 @@ class MLPConfig(PretrainedConfig):
         self.hidden_dropout = hidden_dropout
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes={self.hidden_sizes}: at least one layer of units")
+        if not (0 <= input_dropout < 1 and 0 <= hidden_dropout < 1):
+            raise ValueError(f"dropout={input_dropout}, {hidden_dropout}: shares, 0 to below 1")
         super().__init__(**more)
 
     @property

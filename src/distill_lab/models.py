@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,9 @@ from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
 from distill_lab.types import Problem
 
+# What transformers raises of files that are not what their names say.
+_REFUSALS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_LONGEST = 200  # letters; hub names have at most 96
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -43,7 +47,7 @@ def load_config(name: str, key: str) -> PretrainedConfig:
     _check_name(name, key)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except _REFUSALS as error:
         raise _unreachable(name, key, "config.json", error) from error
     return config
 
@@ -57,7 +61,7 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
     _check_name(name, key)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _REFUSALS as error:
         raise _unreachable(name, key, "tokeniser", error) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # For a folder without one transformers makes one up, of special tokens alone.
@@ -206,10 +210,15 @@ def count_parameters(model: PreTrainedModel) -> int:
 def _check_name(name: str, key: str) -> None:
     path = Path(name)
     looks_like_path = path.is_absolute() or name.startswith(".") or name.count("/") > 1
-    if looks_like_path and not path.is_dir():
-        raise ModelError(f"{key}={name}: there is no such folder")
-    if path.is_dir() and not (path / "config.json").is_file():
+    there = os.path.isdir(path)  # which is false for a name that no folder can have
+    if not there and (looks_like_path or len(name) > _LONGEST):
+        raise ModelError(f"{key}={_cut(name)}: there is no such folder")
+    if there and not (path / "config.json").is_file():
         raise ModelError(f"{key}={name}: the folder has no config.json; it is not a model")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError:
@@ -217,6 +226,6 @@ def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError
         first = str(error).strip().splitlines()[0]
         return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
-        f"{key}={name}: neither a folder here nor in the hub cache, and the hub is out of reach or"
-        " does not know it; give a folder, check the name, or go online"
+        f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of"
+        " reach or does not know it; give a folder, check the name, or go online"
     )

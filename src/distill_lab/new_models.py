@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +19,10 @@ from transformers import (
 from distill_lab.errors import ConfigError
 from distill_lab.heads import head, new_network
 from distill_lab.types import Problem
+
+_LAYERS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}
+_IS_SIZE = re.compile(r"^(num|n)_|_(sizes?|dim|layers|heads|embeddings)$")
+_MOST_LAYERS, _MOST = 4096, 2**24
 
 
 def new_model(
@@ -42,18 +48,40 @@ def new_model(
         ConfigError: If the architecture is unknown or the sizes do not fit together.
     """
     fitted = {**_of_tokenizer(tokenizer, max_length), **(more or {})}
-    try:
+    _refuse_giants(sizes, key)
+    with _told(key):
         config = AutoConfig.for_model(**{**fitted, **sizes, **head(problem)})
         _refuse_two_names(config, sizes, key)
         if tokenizer is not None:
             _make_room(config, len(tokenizer), max_length, sizes, key)
-        model = new_network(config, problem)
+        return new_network(config, problem)
+
+
+@contextmanager
+def _told(key: str) -> Iterator[None]:
+    """Tell what an architecture refuses: each raises another error for sizes that do not fit."""
+    try:
+        yield
     except ConfigError:
         raise
-    except (ValueError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[:300]
         raise ConfigError(f"{key}: no model can be made of these sizes ({reason})") from error
-    return model
+
+
+def _refuse_giants(sizes: Mapping[str, Any], key: str) -> None:
+    """Refuse sizes below 0, and those of which the building alone would never end.
+
+    Raises:
+        ConfigError: If one is.
+    """
+    for name, value in sizes.items():
+        most = _MOST_LAYERS if name in _LAYERS else _MOST
+        numbers = value if isinstance(value, list) else [value]
+        if _IS_SIZE.search(name) and any(
+            isinstance(n, int) and not 0 <= n <= most for n in numbers
+        ):
+            raise ConfigError(f"{key}.{name}={value}: not below 0, and at most {most:,}")
 
 
 def _refuse_two_names(config: PretrainedConfig, sizes: Mapping[str, Any], key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,7 +33,7 @@ from distill_lab.tasks.rows import Splits
 from distill_lab.teachers import SignalPlan, Teacher, Unasked
 from distill_lab.teachers.top_k import settled
 from distill_lab.types import Fit, Problem
-from distill_lab.values import leaves
+from distill_lab.values import leaves, unfit
 
 log = logging.getLogger(__name__)
 _GROUPS = ("task", "teacher", "student", "objective", "optim")
@@ -92,7 +92,7 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
             built[name] = build(getattr(config, name))
         except ConfigError as error:
             faults += error.faults
-    if faults:
+    if faults := faults or [f"{key}: {why}" for key, why in unfit(asdict(config)).items()]:
         raise ConfigError(faults)
     budget = Budget(config.trainer, config.callbacks, config.seed)
     processes, world = check_budget(budget)

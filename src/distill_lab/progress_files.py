@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from distill_lab.plain_json import read_json
 from distill_lab.store import checksum, write_atomically
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def _beside(file: Path) -> Path:
 
 def _note(file: Path) -> dict[str, Any]:
     try:
-        note = json.loads(_beside(file).read_text(encoding="utf-8"))
+        note = read_json(_beside(file).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

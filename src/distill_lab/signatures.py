@@ -94,10 +94,17 @@ def _absent(path: str, target: str, given: Node, parameters: _Parameters) -> lis
 def _mistyped(path: str, function: Any, given: Node, parameters: _Parameters) -> Iterator[str]:
     hints = _hints(function)
     for key, value in given.items():
-        if key in parameters and key in hints and not isinstance(value, dict):
+        if key in parameters and key in hints and not _builds(value):
             expected = mismatch(value, hints[key])
             if expected:
                 yield f"{path}.{key}: {value!r} is not {expected}"
+
+
+def _builds(value: Any) -> bool:
+    """Whether something will be built of what a value holds, so that it is no plain value yet."""
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(_builds(child) for child in value.values())
+    return isinstance(value, list) and any(_builds(child) for child in value)
 
 
 def _hints(function: Any) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill_lab.errors import DataError, UsageError
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.questions import read_squad, to_questions
 from distill_lab.tasks.squad_score import squad_scores
 
@@ -44,7 +45,7 @@ def of_files(data: Path, predictions: Path) -> dict[str, float]:
     no_answers = any(not one.answers for one in asked)
     questions = to_questions(asked, str(data), no_answers, for_training=False)
     try:
-        answers = json.loads(predictions.read_text(encoding="utf-8"))
+        answers = read_json(predictions.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{predictions}: no predictions can be read ({reason})") from error

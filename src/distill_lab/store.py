@@ -24,6 +24,7 @@ import xxhash
 
 from distill_lab.disk import saving
 from distill_lab.folders import discard, locked, sweep, temporary, unfinished
+from distill_lab.plain_json import read_json
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -126,9 +127,9 @@ class Store:
                 was.
         """
         path = self.path(kind, ingredients)
-        if path.is_dir() and not damage(path):
-            return path, True
         with saving(self.root, "store_dir"):
+            if path.is_dir() and not damage(path):
+                return path, True
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path):
                 found = self.find(kind, ingredients)
@@ -186,7 +187,7 @@ def _seal(folder: Path, kind: str, ingredients: Any, about: str) -> None:
 def damage(folder: Path) -> str:
     """Return what is wrong with an entry, file by file, or an empty string."""
     try:
-        entry = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))
+        entry = read_json((folder / _ENTRY).read_text(encoding="utf-8"))
         recorded: dict[str, Any] = dict(entry["files"])
         named = (entry["kind"], digest(entry["ingredients"]))
     except (OSError, ValueError, KeyError, TypeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from rich.table import Table
 from distill_lab.disk import in_bytes, saving
 from distill_lab.errors import DataError, did_you_mean
 from distill_lab.folders import discard, entry_folders, locked
+from distill_lab.plain_json import read_json
 from distill_lab.results.show import console
 from distill_lab.store import damage
 
@@ -45,7 +46,7 @@ def entries(root: Path) -> list[Entry]:
     Raises:
         DataError: If the folder is not there.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"--store-dir={root}: there is no such folder")
     found = [_entry(folder) for folder in entry_folders(root)]
     return sorted(found, key=lambda one: (one.path.parent.name, -one.made))
@@ -109,7 +110,7 @@ def verify(root: Path) -> bool:
 def _entry(path: Path) -> Entry:
     file = path / "entry.json"
     try:
-        about = json.loads(file.read_text(encoding="utf-8")).get("about", "")
+        about = read_json(file.read_text(encoding="utf-8")).get("about", "")
     except (OSError, ValueError, AttributeError):
         about = "entry.json is missing or unreadable"
     size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())

@@ -21,6 +21,7 @@ from distill_lab.budget import Budget, mixed_precision
 from distill_lab.callbacks import Resume
 from distill_lab.callbacks.resume import GoesOn
 from distill_lab.config import build
+from distill_lab.errors import ConfigError
 from distill_lab.fitting_rows import fitting_rows
 from distill_lab.memory import building
 from distill_lab.meter import Cost, Meter
@@ -194,6 +195,13 @@ def _strategy(budget: Budget, module: TrainedModel) -> Any:
 
 def _load_best(trainer: pl.Trainer, module: TrainedModel) -> None:
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    wanted = getattr(trainer.checkpoint_callback, "monitor", None)
+    measured = sorted(name for name in trainer.callback_metrics if name.startswith("selection/"))
+    if not path and wanted is not None and measured and wanted not in trainer.callback_metrics:
+        raise ConfigError(
+            f"callbacks.checkpoint.monitor={wanted}: there is no such measurement, so no epoch"
+            f" could be chosen (there are {', '.join(measured)})"
+        )
     if path:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -23,6 +25,36 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
     return found
 
 
+def unfit(node: Any, path: str = "") -> dict[str, str]:
+    """Return what no file can hold or name, by dotted key, and why: numbers that are none, bytes.
+
+    Args:
+        node: Plain data.
+        path: Key that comes before all others.
+    """
+    if isinstance(node, Mapping):
+        children = [(f"{path}.{key}" if path else str(key), child) for key, child in node.items()]
+    elif isinstance(node, list):
+        children = [(f"{path}[{place}]", child) for place, child in enumerate(node)]
+    else:
+        why = _unfit(node)
+        return {path: why} if why else {}
+    found: dict[str, str] = {}
+    for key, child in children:
+        found |= unfit(child, key)
+    return found
+
+
+def _unfit(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is finite is needed"
+    if isinstance(value, str) and "\0" in value:
+        return "a text cannot hold a null character"
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return "the text is not UTF-8"
+    return ""
+
+
 def mismatch(value: Any, hint: Any) -> str:
     """Hold a value against a type annotation.
 
@@ -33,17 +65,23 @@ def mismatch(value: Any, hint: Any) -> str:
     Returns:
         What was expected, in words; an empty string when the value fits.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
     from pydantic.errors import PydanticUserError
 
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
-        adapter.validate_python(value)
+        _adapter(hint).validate_python(value)
     except ValidationError:
         return _in_words(hint)
     except PydanticUserError:
         return ""
     return ""
+
+
+@lru_cache(maxsize=1024)
+def _adapter(hint: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
 
 
 def _in_words(hint: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from distill_lab.results import Result
 from distill_lab.store import digest
 
-log = logging.getLogger(__name__)
 _LONGEST = 128  # letters of an artifact's name or alias
 
 
@@ -21,26 +19,23 @@ def log_artifacts(run: Any, result: Result, folder: Path) -> None:
     The teacher is a small description under the name `teacher-FINGERPRINT`: all runs of a sweep
     name the same one. The student is a version of `student-STUDY` with the run's name as alias;
     its files are uploaded where `logger.wandb.log_model` is true, else their checksums and the
-    place where they lie. What W&B refuses here is told, and the run goes on: it is trained.
+    place where they lie.
 
     Args:
         run: Of W&B, not yet finished.
         result: The outcome.
         folder: The student's.
     """
-    try:
-        _use(run, _teacher(result))
-        run.log_artifact(_student(result, folder), aliases=["latest", _safe(run.name)])
-    except Exception as error:  # a server's or the network's: hours of training are not lost for it
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        log.warning("W&B: the student could not be logged as an artifact (%s)", reason[0])
+    _use(run, _teacher(result))
+    run.log_artifact(_student(result, folder), aliases=["latest", _safe(run.name)])
 
 
 def _use(run: Any, artifact: Any) -> None:
-    """Declare an input; offline W&B's own method refuses, though its file can say the same."""
-    if not run.offline:
-        run.use_artifact(artifact)
-        return
+    """Declare an input.
+
+    W&B's own method refuses to do so offline, and online waits without end for a server that does
+    not answer.
+    """
     run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
 
 

@@ -184,7 +184,7 @@ def _append(file: IO[bytes], answer: Written) -> None:
 def _read(path: Path) -> dict[Asked, Written]:
     """Return the answers of a file by row and sample; what a killed process tore off is cut."""
     found, good = dict[Asked, Written](), 0
-    if not path.is_file():
+    if not os.path.isfile(path):
         return found
     with path.open("rb") as file:
         for line in file:

@@ -11,6 +11,7 @@ from typing import Any
 from distill_lab.disk import saving
 from distill_lab.errors import DataError
 from distill_lab.folders import locked
+from distill_lab.plain_json import read_json
 from distill_lab.results.result import FILE
 from distill_lab.store import write_atomically
 
@@ -92,7 +93,7 @@ def record(folder: Path, entries: Sequence[Entry]) -> None:
     file = folder / FILE
     with saving(folder, ""), locked(file):
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file.read_text(encoding="utf-8"))
             content["bench"] = merged(content.get("bench", []), entries)
         except (ValueError, TypeError, AttributeError, FileNotFoundError) as error:
             reason = str(error).splitlines()[0]

@@ -101,10 +101,12 @@ class Distillation(TrainedModel):
     def on_after_backward(self) -> None:
         """Refuse, at the first step, a projection that the loss does not depend on.
 
+        A later stage may leave one out.
+
         Raises:
             ConfigError: If a parameter of the objective has no gradient.
         """
-        if self._checked:
+        if self._checked or self.objective.stage > 0:  # a training goes on in a later stage
             return
         self._checked = True
         idle = [name for name, p in self.objective.named_parameters() if p.grad is None]

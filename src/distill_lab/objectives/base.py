@@ -11,6 +11,8 @@ from distill_lab.errors import ConfigError
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term
 
+_HOTTEST = 1e6  # by far; answers are all alike long before
+
 
 class Objective(nn.Module, ABC):
     """Named terms of a loss from the answers of student and teacher.
@@ -84,9 +86,9 @@ class Objective(nn.Module, ABC):
 
 
 def check_temperature(value: float, key: str = "objective.temperature") -> None:
-    """Refuse a temperature that is not above 0."""
-    if not value > 0:
-        raise ConfigError(f"{key}={value}: a temperature must be above 0")
+    """Refuse a temperature that is not above 0, or whose square is no weight."""
+    if not 0 < value <= _HOTTEST:
+        raise ConfigError(f"{key}={value}: a temperature must be above 0, and at most 1e6")
 
 
 def check_lam(value: float, key: str = "objective.lam") -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from distill_lab import better
 from distill_lab.config import GROUPS, Config
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.store import write_atomically
+from distill_lab.values import mismatch, unfit
 
 FILE = "result.json"
 FINISHED, PRUNED = "finished", "pruned"
@@ -134,13 +137,27 @@ class Result:
             DataError: If it is none.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path.read_text(encoding="utf-8"))
             later = {name: content[name] for name in _LATER if name in content}
-            named = (item.name for item in fields(cls) if item.name not in (*_LATER, "folder"))
-            return cls(**{name: content[name] for name in named}, **later, folder=path.parent)
+            named = [item.name for item in fields(cls) if item.name not in (*_LATER, "folder")]
+            given = {name: content[name] for name in named} | later
+            _refuse_others(given, get_type_hints(cls))
+            return cls(**given, folder=path.parent)
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not a result of distill-lab ({reason})") from error
+
+
+def _refuse_others(given: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Refuse values that no run has written.
+
+    Raises:
+        ValueError: At the first one.
+    """
+    for name, value in given.items():
+        wrong = mismatch(value, hints[name]) or next(iter(unfit(value).values()), "")
+        if wrong:
+            raise ValueError(f"{name} is not as a run writes it: {wrong}")
 
 
 def versions() -> dict[str, str]:

@@ -88,7 +88,7 @@ def collect(paths: Sequence[Path]) -> Collected:
     unfinished: dict[Path, None] = {}
     damaged: dict[str, None] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # false, too, for a name that no file can have
             raise DataError(f"{path}: there is no such run or study")
         for folder in [path.parent] if path.is_file() else _run_folders(path):
             file = path if path.is_file() else folder / FILE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from distill_lab.callbacks.pruning import TRIAL
 from distill_lab.errors import DataError, JobsFailed, UsageError
 from distill_lab.launch.jobs import SUBDIR, job_folder, last_error, quoted
+from distill_lab.plain_json import read_json
 from distill_lab.results.result import FILE, FINISHED
 
 
@@ -58,7 +58,7 @@ class Job:
             told = last_error(self.folder)
             raise DataError(told or "it left neither a result nor an error")
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            content: dict[str, Any] = read_json(file.read_text(encoding="utf-8"))
             content["status"]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}: not a result of distill-lab; delete it") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.search.named import pruner
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def _check(path: Path) -> None:
         if not line.endswith(b"\n"):
             continue  # another process is writing it
         try:
-            entry = json.loads(line)
+            entry = read_json(line)
         except ValueError:
             entry = None
         if not isinstance(entry, dict) or "op_code" not in entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def read_run(folder: Path) -> Result:
     Raises:
         DataError: If it is none.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"{folder}: there is no such run")
     if not (folder / FILE).is_file():
         runs = sorted(folder.glob(f"*/{FILE}"))
@@ -122,7 +123,7 @@ def _without_folders(node: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in node.items()
     }
     folder = found.get("data_dir")
-    if folder is not None and not Path(folder).is_dir():
+    if folder is not None and not os.path.isdir(folder):
         found["data_dir"] = "."  # nothing is read from it
     return found
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
 from distill_lab.tasks import Glue, Images, Squad, Task
 from distill_lab.tasks.files import read_glue_tsv, read_table
@@ -29,7 +30,7 @@ def read_rows(path: Path, task: Task) -> Table:
         hint = " (paths of pictures stand in a column of such a file)"
         more = hint if isinstance(task, Images) else ""
         raise DataError(f"{path}: the ending is none of {', '.join(ENDINGS)}{more}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     if path.suffix in (".jsonl", ".json"):
         text = _utf8(path)
@@ -55,7 +56,7 @@ def _glue(path: Path, task: Glue) -> Frame:
 
 def _squad(path: Path, text: str) -> SquadFile:
     try:
-        content = json.loads(text)
+        content = read_json(text)
     except ValueError as error:
         raise DataError(f"{path}: not a JSON file ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
@@ -69,7 +70,7 @@ def _objects(path: Path, text: str) -> Objects:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = read_json(line)
         except ValueError as error:
             raise DataError(f"{path}, line {number}: not JSON ({error})") from error
         if not isinstance(row, dict):

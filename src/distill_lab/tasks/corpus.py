@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Part
 
 _BLOCK = 2**20  # characters that are read at once
@@ -122,12 +123,12 @@ def find_files(places: Sequence[str], key: str) -> tuple[Path, ...]:
     """
     found = list[Path]()
     for place in map(Path, places):
-        if place.is_dir():
+        if os.path.isdir(place):
             inside = [p for p in sorted(place.rglob("*")) if p.suffix in (*_PLAIN, *_TABLES)]
             if not inside:
                 raise DataError(f"{key}={place}: the folder has no files of text (.txt, .jsonl, …)")
             found += [path for path in inside if path.is_file()]
-        elif not place.is_file():
+        elif not os.path.isfile(place):
             raise DataError(f"{key}={place}: there is no such file or folder")
         elif place.stat().st_size == 0:
             raise DataError(f"{place}: the file is empty")
@@ -211,7 +212,7 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = read_json(line)
                 if not isinstance(row, dict) or not isinstance(row.get(column), str):
                     raise DataError(
                         f"{path}, line {number}: no text at task.text={column}; each line is an"
@@ -221,5 +222,5 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
                     yield row[column], True
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error})") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError, did_you_mean
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Ids, Rows, parse_labels
 from distill_lab.types import Problem
 
@@ -26,7 +27,7 @@ def data_folder(name: str | None) -> Path | None:
     Raises:
         ConfigError: If it is not there.
     """
-    if name is not None and not Path(name).is_dir():
+    if name is not None and not os.path.isdir(name):
         raise ConfigError(f"task.data_dir={name}: there is no such folder")
     return None if name is None else Path(name)
 
@@ -92,7 +93,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = read_json(line)
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
             if not isinstance(row, dict):
@@ -110,7 +111,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    if not path.is_file():
+    if not os.path.isfile(path):  # false, too, for a name that no file can have
         raise DataError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")

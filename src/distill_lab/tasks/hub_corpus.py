@@ -85,6 +85,8 @@ def find_text(places: Sequence[str], key: str, column: str, lines: bool) -> Text
     Raises:
         UsageError: If there is none.
     """
+    if not places:
+        raise ConfigError(f"{key}=[]: name at least one file")
     if not any(place.startswith(_HUB) for place in places):
         return Corpus(find_files(places, key), column)
     parts = places[0].removeprefix(_HUB).split(":")

@@ -20,6 +20,7 @@ from distill_lab.tasks.metrics import METRICS, fit_problem
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.pictures import Pictures, from_folder, from_hub, from_idx
 from distill_lab.tasks.pixel_rows import PixelRows
+from distill_lab.tasks.places import inside
 from distill_lab.tasks.rows import Part, Splits, drawn_part
 from distill_lab.types import Problem
 
@@ -93,10 +94,10 @@ class Images(ClassTask):
         for key, given in (("files", files), ("hub_splits", hub_splits or {})):
             if given and set(given) != {"train", "evaluation"}:
                 raise ConfigError(f"task.{key}={dict(given)}: name two, train and evaluation")
-        if len(size) != 2 or min(size) < 1 or min(std) <= 0 or jitter < 0:
+        if len(size) != 2 or min(size) < 1 or min(std) <= 0 or not 0 <= jitter <= max(size):
             raise ConfigError(
                 f"task.size={list(size)}, std={list(std)}, jitter={jitter}: two sizes of at least"
-                " 1, deviations above 0, and 0 or more pixels"
+                " 1, deviations above 0, and 0 or more pixels, at most those of the picture"
             )
         self.left_out = [self._known(str(label)) for label in left_out]
         if len(set(self.left_out)) > len(labels) - 2:
@@ -136,11 +137,13 @@ class Images(ClassTask):
             return from_hub(table, self.hub_columns, labels, self.size, self.channels)
         given = self.files[part]
         if isinstance(given, str):
-            folder = self.data_dir / given
+            folder = inside(self.data_dir, given, f"task.files.{part}")
+            for label in self.problem.labels:
+                inside(folder, label, "task.labels")
             return from_folder(folder, self.problem.labels, self.size, self.channels)
         if len(given) != 2:
             raise ConfigError(f"task.files.{part}={list(given)}: two files, pictures and labels")
-        pictures, targets = (self.data_dir / file for file in given)
+        pictures, targets = (inside(self.data_dir, name, f"task.files.{part}") for name in given)
         found = from_idx(pictures, targets, len(self.problem.labels))
         if list(found.pixels.shape[1:]) != [*self.size, self.channels]:
             has = " x ".join(map(str, found.pixels.shape[1:3]))

@@ -68,10 +68,10 @@ class MaskedLM(LanguageTask):
         )  # fmt: skip
         if not 0 < mask_share < 1:
             raise ConfigError(f"task.mask_share={mask_share}: a share, between 0 and 1")
-        if smoothing < 0:
-            raise ConfigError(f"task.smoothing={smoothing}: 0 or more")
-        if draws is not None and draws < 1:
-            raise ConfigError(f"task.draws={draws}: at least 1, or null for others in each epoch")
+        if not 0 <= smoothing <= 10:
+            raise ConfigError(f"task.smoothing={smoothing}: 0 to 10")
+        if draws is not None and not 1 <= draws <= 10_000:
+            raise ConfigError(f"task.draws={draws}: 1 to 10,000, or null for others in each epoch")
         self.draws = draws
         self.mask_share = mask_share
         self.smoothing = smoothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -68,7 +69,7 @@ def read_idx(path: Path, dimensions: int) -> Pixels:
     Raises:
         DataError: If it is missing, of another format, or cut off.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -123,16 +124,19 @@ def from_folder(
     Raises:
         DataError: If a class has no folder, or a file is no picture.
     """
+    empty = [label for label in labels if not os.path.isdir(folder / label)]
+    if empty:
+        raise DataError(
+            f"{folder}: no folder {empty[0]}; one folder of pictures for each class is needed"
+        )
     files = [
         (path, number)
         for number, label in enumerate(labels)
         for path in sorted((folder / label).rglob("*"))
         if path.suffix.lower() in _ENDINGS
     ]
-    empty = [label for label in labels if not (folder / label).is_dir()]
-    if empty or not files:
-        missing = f"no folder {empty[0]}" if empty else "no pictures"
-        raise DataError(f"{folder}: {missing}; one folder of pictures for each class is needed")
+    if not files:
+        raise DataError(f"{folder}: no pictures; one folder of pictures for each class is needed")
     pixels = _together(
         (_opened(path, size, channels) for path, _ in files), len(files), size, channels
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from distill_lab.errors import DataError
+from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Ids, Rows
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,10 @@ def read_squad(path: Path) -> Iterator[_Asked]:
     Raises:
         DataError: If it is none.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:

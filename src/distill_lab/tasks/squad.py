@@ -17,6 +17,7 @@ from distill_lab.tasks.best_spans import best_spans, best_threshold
 from distill_lab.tasks.files import data_folder
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.model_rows import ModelRows
+from distill_lab.tasks.places import inside
 from distill_lab.tasks.questions import Questions, carve_groups, read_hub, read_squad, to_questions
 from distill_lab.tasks.rows import Ids, Part
 from distill_lab.tasks.squad_score import of_question, squad_scores
@@ -116,7 +117,7 @@ class Squad(Task):
     def _part(self, part: str) -> Questions:
         train = part == "train"
         if self.data_dir is not None:
-            path = self.data_dir / self.files[part]
+            path = inside(self.data_dir, self.files[part], f"task.files.{part}")
             return to_questions(read_squad(path), str(path), self.no_answers, train)
         split = "train" if train else "validation"
         asked = read_hub(load_hub(self.hub, None, split))

@@ -56,15 +56,15 @@ class Sums(Instruction):
         selection: float = 0.1,
         selection_max: int = 200,
     ) -> None:
-        longest = len(_worked(10**digits - 1, 10**digits - 1, digits)) + 2 if digits > 0 else 2
+        if not 1 <= digits <= 9:
+            raise ConfigError(f"task.digits={digits}: from 1 to 9")
+        longest = len(_worked(10**digits - 1, 10**digits - 1, digits)) + 2
         super().__init__(
             name=name, train="", evaluation="", final=r"The sum is (\d+)", answers=answers,
             sampling=sampling, keep=keep, on_policy=on_policy, write_batch=write_batch,
             max_new_tokens=longest, max_length=longest + 2 * digits + 8, metrics=metrics,
             selection=selection, selection_max=selection_max,
         )  # fmt: skip
-        if not 1 <= digits <= 9:
-            raise ConfigError(f"task.digits={digits}: from 1 to 9")
         if train_rows < 20 or evaluation_rows < 1 or train_rows + evaluation_rows > 100**digits:
             raise ConfigError(
                 f"task.train_rows={train_rows} and task.evaluation_rows={evaluation_rows}: at least"

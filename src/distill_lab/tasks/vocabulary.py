@@ -18,6 +18,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from distill_lab.errors import ConfigError
 from distill_lab.tasks.rows import Part
 
 _SPECIAL = {
@@ -29,6 +30,7 @@ _SPECIAL = {
 }
 
 
+_MOST = 2**24  # tokens; the largest vocabularies have 2^18
 _END = "<|endoftext|>"
 
 
@@ -46,7 +48,12 @@ def train_tokenizer(
         max_length: Length that the tokeniser announces as the models' longest.
         framed: In lower case and framed as BERT does, `[CLS] text [SEP] pair [SEP]`; otherwise as
             GPT-2 reads, which loses nothing of a text and knows only its end.
+
+    Raises:
+        ConfigError: If no vocabulary has that size.
     """
+    if not 0 < vocab_size <= _MOST:
+        raise ConfigError(f"teacher.vocab_size={vocab_size}: 1 to {_MOST:,} tokens")
     tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL["unk_token"] if framed else None))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=framed)
     tokenizer.decoder = decoders.ByteLevel()
