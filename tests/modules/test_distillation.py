@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from distill_lab.errors import ConfigError
 from distill_lab.models import state_fingerprint
 from distill_lab.modules import Distillation
 from distill_lab.objectives.hinton import Hinton
@@ -86,3 +87,20 @@ def test_a_projection_is_trained_in_half_precision_too() -> None:
     assert terms["hidden"].total.dtype == torch.float32
     terms["hidden"].total.backward()
     assert objective.projection.weight.grad is not None
+
+
+def test_a_projection_that_no_loss_depends_on_is_refused_at_the_first_stage_alone() -> None:
+    """A later one may leave it out, and a training that goes on begins there."""
+    objective = Hinton()
+    objective.project = torch.nn.Linear(2, 2)
+    nothing = cast(TextTask, None)
+
+    def module(stage: int) -> Distillation:
+        objective.stage = stage
+        return Distillation(stack("bert"), nothing, objective, nothing, AdamW(lr=1e-3))  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigError, match=r"project\.weight, project\.bias of Hinton receives no"):
+        module(stage=0).on_after_backward()
+    module(stage=1).on_after_backward()
+    objective.project(torch.ones(2)).sum().backward()
+    module(stage=0).on_after_backward()
