@@ -87,14 +87,18 @@ def test_typed_ones_are_refused_before_anything_is_written(
     assert list(known.iterdir()) == []
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]])
 def test_those_of_a_file_are_refused_and_not_kept(
-    known: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    sweep: list[str],
+    known: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = known / "mine" / "experiments"
     folder.mkdir(parents=True)
     text = f"# @package _global_\nlogger: {{csv: {{prefix: {KEY}}}}}\n"
     (folder / "leaky.yaml").write_text(text)
-    line = ["train", f"--config-dir={known}/mine", "experiments=leaky"]
+    line = ["train", f"--config-dir={known}/mine", "experiments=leaky", *sweep]
     assert typed(line, monkeypatch) == 2
     said = capfd.readouterr().err
     assert "logger.csv.prefix: this looks like a secret" in said and KEY not in said

@@ -15,10 +15,10 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from distill_lab.config import Config, conf_dir, plain
-from distill_lab.errors import JobsFailed, UsageError
+from distill_lab.errors import ConfigError, JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
 from distill_lab.launch.fitting import Faults, globbed
@@ -36,8 +36,10 @@ from distill_lab.launch.jobs import (
 )
 from distill_lab.launch.progress import Progress, failures
 from distill_lab.results.show import console
+from distill_lab.secret_values import secrets_in
 
 log = logging.getLogger(__name__)
+_WRITTEN = "multirun.yaml"  # by Hydra, before jobs are known
 # Of Hydra's keys those that say where and how the jobs of a line run, not what one of them is.
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|run|mode)\b")
 
@@ -65,6 +67,7 @@ class Sweep:
         """
         lines = [tuple(without_launching(overrides)) for overrides in job_overrides]
         jobs = self._jobs(list(dict.fromkeys(lines)))  # one that is there twice runs once
+        self._refuse_secrets(jobs)
         todo = [job for job in jobs if not _done(job)]
         dry = self.config.launch.dry_run
         foreseen, unfit = self._look_at(todo, jobs, pieces=dry)
@@ -92,8 +95,19 @@ class Sweep:
     def _leave_no_trace(self) -> None:
         """Remove what Hydra has written of a sweep that was only told about."""
         folder = Path(str(self.config.hydra.sweep.dir))
-        if {file.name for file in folder.glob("*")} == {"multirun.yaml"}:
+        if {file.name for file in folder.glob("*")} == {_WRITTEN}:
             shutil.rmtree(folder)
+
+    def _refuse_secrets(self, jobs: Sequence[Job]) -> None:
+        """Refuse secrets that an overlay holds, and delete Hydra's copy of them."""
+        told = dict[str, None]()
+        for job in jobs:
+            own = [str(name) for name in job.config if name != "hydra"]
+            content: Any = OmegaConf.to_container(OmegaConf.masked_copy(job.config, own))
+            told |= dict.fromkeys(secrets_in(content))
+        if told:
+            Path(str(self.config.hydra.sweep.dir), _WRITTEN).unlink(missing_ok=True)
+            raise ConfigError(told)
 
     def _run(self, jobs: list[Job], of: int) -> dict[int, str]:
         """Run jobs; return why they failed, by number, of those that did."""
