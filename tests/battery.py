@@ -68,6 +68,7 @@ class Outcome:
     refused: int = 0
     worked: int = 0
     faults: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     @property
     def cases(self) -> int:
@@ -120,6 +121,7 @@ def judged(go: Callable[[], Path], name: str, outcome: Outcome) -> None:
             outcome.worked += not error
     except UsageError as refused:
         lines = str(refused).splitlines()
+        outcome.said.append(f"{name}: {refused}")
         error = "" if lines and all(line.strip() for line in lines) else "nothing is said"
         error = error or ("it says a page" if max(map(len, lines)) > 6000 else "")
         outcome.refused += not error

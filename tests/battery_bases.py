@@ -222,6 +222,7 @@ def bases(work: Path, finetuned: Path, encoder: Path) -> dict[str, Base]:
                 "task.labels=[a,b]",
                 "task.size=[8,8]",
                 *seer,
+                "teacher.model=null",
             ],
             ("task",),
             (work / "pictures/folders/train/a/0.png", work / "pictures/folders/train/b/1.jpg"),
@@ -276,15 +277,27 @@ def bases(work: Path, finetuned: Path, encoder: Path) -> dict[str, Base]:
                 "task=instruction",
                 f"task.train={path}",
                 f"task.evaluation={path}",
-                "task.max_length=24",
+                "task.max_length=48",
                 "task.max_new_tokens=2",
-                "task.keep.correct=false",
-                "objective=sequence",
+                "task.answers=data",
                 *writer,
             ],
             ("task",) if ending == "jsonl" else (),
             (path,),
         )
+    three = pd.read_csv(rows["csv"])
+    three["label"] = [f"class {number % 3}" for number in range(len(three))]
+    three.to_csv(work / "rows" / "three.csv", index=False)
+    classes = [
+        "task=text_classification",
+        f"task.train_file={work}/rows/three.csv",
+        "task.max_length=32",
+        *learner,
+    ]
     for name in OBJECTIVES:
-        found[name] = Base(chosen(f"objective={name}", "trainer.max_steps=2"), ("objective",))
+        of = classes if name in ("dist", "dkd") else plain
+        more = ["objective.relation_heads=4"] if name == "minilm_v2" else []
+        found[name] = Base(
+            chosen(f"objective={name}", "trainer.max_steps=2", *more, of=of), ("objective",)
+        )
     return found

@@ -85,7 +85,7 @@ def tried(all_bases: dict[str, Base], chosen: list[tuple[str, str, str]], here: 
     for number, (name, config) in enumerate(configs.items()):
         folder = here / "runs" / f"whole-{number}"
         judged(lambda c=config, f=folder: started(c, f), f"{name}, as it is", outcome)
-    assert outcome.worked == len(configs), outcome.faults
+    assert outcome.worked == len(configs), "\n".join([*outcome.faults, *outcome.said])
     before = store_of(here / "store")
     for number, (name, key, value) in enumerate(chosen):
         changed, folder = put(configs[name], key, VALUES[value]), here / "runs" / str(number)

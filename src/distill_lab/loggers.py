@@ -142,7 +142,7 @@ def _at_any_rate() -> Iterator[None]:
     except Exception as error:  # of the network, the server, or the process that talks to it
         reason = str(error).strip().splitlines() or [type(error).__name__]
         log.warning(
-            "W&B: the comparison and the student could not be logged (%s); what it has not got lies"
+            "W&B: the comparison or the student could not be logged (%s); what it has not got lies"
             " in wandb/ of the run's folder, for `wandb sync`",
             reason[0],
         )

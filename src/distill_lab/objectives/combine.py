@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -35,7 +36,7 @@ class Combine(Objective):
         self,
         *,
         parts: Mapping[str, Objective],
-        weights: Mapping[str, float | Sequence[float]],
+        weights: Mapping[str, Any],  # checked by name below
         schedule: Schedule = "linear",
     ) -> None:
         super().__init__()
