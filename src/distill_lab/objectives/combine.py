@@ -42,7 +42,7 @@ class Combine(Objective):
         super().__init__()
         check_weights(parts, weights)
         self.parts = nn.ModuleDict(parts)
-        self.weights = {
+        self.weights: dict[str, tuple[float, float]] = {
             name: (float(w), float(w)) if isinstance(w, (int, float)) else (w[0], w[1])
             for name, w in weights.items()
         }
