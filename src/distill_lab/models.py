@@ -182,13 +182,20 @@ def weight_files(folder: Path, key: str) -> list[Path]:
     """Return a folder's weight files.
 
     Raises:
-        ModelError: If there are none.
+        ModelError: If there are none, or one may not be read.
     """
     files = sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
     if not files:
         raise ModelError(
             f"{key}={folder}: the folder has no weights (model.safetensors or pytorch_model.bin)"
         )
+    for file in files:
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ModelError(
+                f"{key}={folder}: {file.name} cannot be read ({error.strerror})"
+            ) from error
     return files
 
 
