@@ -212,7 +212,10 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                row = read_json(line)
+                try:
+                    row = read_json(line)
+                except ValueError as error:
+                    raise DataError(f"{path}, line {number}: not JSON ({error})") from error
                 if not isinstance(row, dict) or not isinstance(row.get(column), str):
                     raise DataError(
                         f"{path}, line {number}: no text at task.text={column}; each line is an"
@@ -222,5 +225,3 @@ def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
                     yield row[column], True
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text") from error
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error})") from error
