@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.folders import leads_out
 from distill_lab.secret_values import secrets_in
 from distill_lab.signatures import Node, faults_of
 from distill_lab.values import leaves
@@ -120,12 +121,13 @@ def check(config: Config) -> None:
         ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
             values of a wrong type, targets that do not exist.
     """
-    faults = secrets_in(asdict(config))
+    content = asdict(config)
+    faults = secrets_in(content)
     faults += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
-    for key, value in leaves(asdict(config)).items():
+    for key, value in leaves(content).items():
         if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
             faults += [f"{key}={value}: below 2^32 is needed"]
-        if _NAMED.fullmatch(key) and isinstance(value, str) and _leads_out(value):
+        if _NAMED.fullmatch(key) and isinstance(value, str) and leads_out(value):
             faults += [f"{key}={value}: a name is needed, which leads to no other folder"]
     for name in GROUPS:
         for path, node in _targets(getattr(config, name), name):
@@ -134,11 +136,6 @@ def check(config: Config) -> None:
             faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
     if faults:
         raise ConfigError(faults)
-
-
-def _leads_out(name: str) -> bool:
-    path = Path(name)
-    return path.is_absolute() or ".." in path.parts
 
 
 def build(node: Mapping[str, Any], **objects: Any) -> Any:

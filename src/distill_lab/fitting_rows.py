@@ -6,7 +6,6 @@ The longest rows go forward and backward, 1 first and then more, up to all of an
 from __future__ import annotations
 
 import gc
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +19,6 @@ from distill_lab.modules.base import TrainedModel
 from distill_lab.tasks.batching import Positions
 from distill_lab.tasks.model_rows import ModelRows
 
-log = logging.getLogger(__name__)
 _SHARE = 0.9  # of what is left, since other trials and processes move it
 _MOMENTS = 2  # AdamW keeps two values for each weight, from the first step on
 

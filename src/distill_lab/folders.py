@@ -17,6 +17,12 @@ _NAME = re.compile(r"[0-9a-f]{16}")
 _LEFT = re.compile(r"\.([0-9a-f]{16})\.[0-9a-f]{8}\.tmp")
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name, below whatever folder, may lead to a place outside of it."""
+    path = Path(name)
+    return path.is_absolute() or ".." in path.parts
+
+
 def entry_folders(root: Path) -> list[Path]:
     """Return the folders of all entries below a store, damaged ones too."""
     return sorted(p for p in root.glob("*/*") if _NAME.fullmatch(p.name) and p.is_dir())

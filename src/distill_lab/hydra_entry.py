@@ -201,7 +201,7 @@ def _job(
         try:
             with Recorded(out_dir):
                 config = plain(composed)
-                refuse_kept(asdict(config), out_dir / ".hydra")
+                refuse_kept([asdict(config)], out_dir / ".hydra")
                 return run_job(config, out_dir, state, typed[2:])
         except (UsageError, JobsFailed) as error:
             refused.append(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,24 @@ def secrets_in(node: Mapping[str, Any]) -> list[str]:
     return [_sentence(key) for key, value in found if value is not None and _is_secret(key, value)]
 
 
-def refuse_kept(node: Mapping[str, Any], kept: Path) -> None:
-    """Refuse secrets of a composed configuration, and delete what is kept of it.
+def refuse_kept(nodes: Iterable[Mapping[str, Any]], kept: Path) -> None:
+    """Refuse secrets of composed configurations, and delete what is kept of them.
 
     Args:
-        node: Plain data.
-        kept: Folder of Hydra's copies.
+        nodes: Plain data.
+        kept: Hydra's copy, or the folder of several.
 
     Raises:
         ConfigError: If there is one.
     """
-    if told := secrets_in(node):
+    told = dict.fromkeys(sentence for node in nodes for sentence in secrets_in(node))
+    if not told:
+        return
+    if kept.is_dir():
         shutil.rmtree(kept, ignore_errors=True)
-        raise ConfigError(told)
+    else:
+        kept.unlink(missing_ok=True)
+    raise ConfigError(told)
 
 
 def _is_secret(key: str, value: Any) -> bool:

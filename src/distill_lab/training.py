@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def fit(
         if device.type == "cuda" and torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
         module.train()  # transformers loads in evaluation mode, and Lightning leaves it so
-        with interruptible(trainer), building(*_in_memory(module, name, batch_size, data)):
+        with interruptible(trainer), _in_memory(module, name, batch_size, data):
             trainer.fit(
                 module,
                 batches,
@@ -135,7 +136,7 @@ def _batch_size(
         found = int(earlier[1]["batch_size"])
     else:
         mixed, device = mixed_precision(budget.trainer), trainer.strategy.root_device
-        with building(*_in_memory(module, name, 1, data)):
+        with _in_memory(module, name, 1, data):
             found = fitting_rows(module, data.train, optim.rows, device, mixed)
     parts = optim.rows // found
     log.info(
@@ -148,8 +149,10 @@ def _batch_size(
     return found
 
 
-def _in_memory(module: TrainedModel, name: str, batch_size: int, data: Data) -> list[str]:
-    """Return what a training is, for when memory runs out, and what helps."""
+def _in_memory(
+    module: TrainedModel, name: str, batch_size: int, data: Data
+) -> AbstractContextManager[None]:
+    """Return the context in which a training says what it is, and what helps, without memory."""
     group = "teacher" if name == "teacher" else "optim"
     half = [f"task.max_length={data.max_length // 2}"] if data.max_length > 1 else []
     fewer = f"{group}.batch_size=auto"
@@ -157,12 +160,8 @@ def _in_memory(module: TrainedModel, name: str, batch_size: int, data: Data) -> 
         fewer = "a smaller model" if batch_size == 1 else f"{group}.batch_size={batch_size // 2}"
     length = int(np.max(data.train.lengths, initial=1))
     units = f" of up to {length} tokens" if half else ""
-    return [
-        f"training the {name} on {batch_size} rows{units} at once",
-        fewer,
-        *half,
-        "trainer.precision=bf16-mixed",
-    ]
+    what = f"training the {name} on {batch_size} rows{units} at once"
+    return building(what, fewer, *half, "trainer.precision=bf16-mixed")
 
 
 def _earlier(trainer: pl.Trainer, out_dir: Path, key: str, name: str) -> Earlier | None:

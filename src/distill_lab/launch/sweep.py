@@ -18,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from distill_lab.config import Config, conf_dir, plain
-from distill_lab.errors import ConfigError, JobsFailed, UsageError
+from distill_lab.errors import JobsFailed, UsageError
 from distill_lab.launch.dry_run import cost_table, jobs_table
 from distill_lab.launch.executor import Executor
 from distill_lab.launch.fitting import Faults, globbed
@@ -36,7 +36,7 @@ from distill_lab.launch.jobs import (
 )
 from distill_lab.launch.progress import Progress, failures
 from distill_lab.results.show import console
-from distill_lab.secret_values import secrets_in
+from distill_lab.secret_values import refuse_kept
 
 log = logging.getLogger(__name__)
 _WRITTEN = "multirun.yaml"  # by Hydra, before jobs are known
@@ -100,14 +100,12 @@ class Sweep:
 
     def _refuse_secrets(self, jobs: Sequence[Job]) -> None:
         """Refuse secrets that an overlay holds, and delete Hydra's copy of them."""
-        told = dict[str, None]()
-        for job in jobs:
-            own = [str(name) for name in job.config if name != "hydra"]
-            content: Any = OmegaConf.to_container(OmegaConf.masked_copy(job.config, own))
-            told |= dict.fromkeys(secrets_in(content))
-        if told:
-            Path(str(self.config.hydra.sweep.dir), _WRITTEN).unlink(missing_ok=True)
-            raise ConfigError(told)
+        own = [[str(name) for name in job.config if name != "hydra"] for job in jobs]
+        contents: Any = [
+            OmegaConf.to_container(OmegaConf.masked_copy(job.config, names))
+            for job, names in zip(jobs, own, strict=True)
+        ]
+        refuse_kept(contents, Path(str(self.config.hydra.sweep.dir), _WRITTEN))
 
     def _run(self, jobs: list[Job], of: int) -> dict[int, str]:
         """Run jobs; return why they failed, by number, of those that did."""

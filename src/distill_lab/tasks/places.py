@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from distill_lab.errors import ConfigError
+from distill_lab.folders import leads_out
 
 
 def inside(folder: Path, name: str, key: str) -> Path:
@@ -18,6 +19,6 @@ def inside(folder: Path, name: str, key: str) -> Path:
     Raises:
         ConfigError: If the name leads out.
     """
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    if leads_out(name):
         raise ConfigError(f"{key}={name}: a name inside {folder} is needed, not a way out of it")
     return folder / name

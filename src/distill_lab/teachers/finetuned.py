@@ -90,14 +90,13 @@ class FineTuned(Teacher):
     ) -> None:
         if model is None and not scratch:
             raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
-        counts = {"epochs": (epochs, 1), "seed": (seed, 0)}
+        rows = 1 if batch_size == "auto" else batch_size
+        counts = {"epochs": (epochs, 1), "batch_size": (rows, 1), "seed": (seed, 0)}
         for name, (value, least) in counts.items():
             if value < least:
                 raise ConfigError(f"teacher.{name}={value}: at least {least} is needed")
         if not lr > 0:
             raise ConfigError(f"teacher.lr={lr}: the learning rate must be above 0")
-        if batch_size != "auto" and batch_size < 1:
-            raise ConfigError(f"teacher.batch_size={batch_size}: at least 1 is needed")
         self.model = model
         self.finetune = finetune
         self.epochs = epochs
@@ -109,8 +108,7 @@ class FineTuned(Teacher):
         self.vocab_size = vocab_size
         self.caching = Caching(cache, cache_max_gb, cache_dtype, cache_top_k, cache_temperatures)
         # What errors name: the key that gave the model, and where the other settings stand.
-        self.key = "teacher.model"
-        self.settings = "teacher"
+        self.key, self.settings = "teacher.model", "teacher"
 
     def as_member(self, model: str | None, seed: int) -> FineTuned:
         """Return the same recipe for a member of an ensemble, whose errors name its keys."""
