@@ -9,9 +9,9 @@ Utilisation is that of model FLOPs: 6 for each weight of the student's layers an
 4 backward), 2 for the teacher's where it runs, attention's products likewise, by the time and by
 the card's dense bfloat16 peak (`--peak`, TFLOP/s; 989 is that of an H100 or H200 SXM). Embeddings,
 head, clipping and optimizer count as time alone. The Trainer runs its teacher at every step, under
-autocast as its student, and has four workers that collate; the lab's signals are stored, and once
-it too has a live teacher. The time of storing them (one pass of the teacher, shared by all later
-runs) is said, and in no ratio.
+autocast as its student, and has four workers that collate, as has the lab (`trainer=gpu`), whose
+signals are stored, and once it too has a live teacher. The time of storing them (one pass of the
+teacher, shared by all later runs) is said, and in no ratio.
 
     pip install accelerate    # for the Trainer
     python -m benchmarks.gpu --data SST-2 --tokenizer MODEL [--markdown FILE]
@@ -55,7 +55,7 @@ class Arms:
     def __init__(self, here: Scene, batch_size: int, compiled: bool) -> None:
         self.here = here
         self.memory: dict[str, float] = {}
-        usual = ["trainer=fast", f"optim.batch_size={batch_size}"]
+        usual = ["trainer=gpu", f"optim.batch_size={batch_size}"]
         started = time.perf_counter()
         stored = here.build(*usual)
         self.storing = time.perf_counter() - started

@@ -9,7 +9,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +125,14 @@ def besides(base: list[str], overrides: Iterable[str]) -> list[str]:
     """Overrides without those below a group that others choose anew."""
     chosen = {override.split("=")[0] for override in overrides}
     return [o for o in base if o.split("=")[0].split(".")[0] not in chosen]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let processes compute as this one does, with one thread: otherwise their bits differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        yield
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ CONFIGURATION = {
     "teacher of no epochs": ("teacher.epochs=0", "teacher.epochs=0: at least 1"),
     "teacher's batch of no rows": ("teacher.batch_size=0", "teacher.batch_size=0: at least 1"),
     "seed below 0": ("seed=-1", "seed=-1: 0 or more"),
+    "workers below 0": ("workers=-1", "workers=-1: 0 to 64"),
+    "workers without end": ("workers=1000000", "workers=1000000: 0 to 64"),
     "one beta": ("optim.betas=[0.9]", "optim.betas=[0.9]: two numbers from 0"),
     "eps below 0": ("optim.eps=-1", "optim.eps=-1: must not be negative"),
     "selection of everything": ("task.selection=1", "task.selection=1: a share"),

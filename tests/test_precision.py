@@ -21,6 +21,7 @@ PLAIN = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
         ({**PLAIN, "avx512_bf16": True}, "fast", False),
         ({**PLAIN, "amx_bf16": True}, "fast", False),
         ({"architecture": "aarch64"}, "fast", False),  # of which torch does not say it
+        (PLAIN, "gpu", True),
     ],
 )
 def test_emulated_bfloat16_is_told(
@@ -37,7 +38,7 @@ def test_emulated_bfloat16_is_told(
     assert said == (
         [
             "trainer.precision=bf16-mixed: this processor has no bfloat16 arithmetic, so training"
-            " is slower than in float32, perhaps many times; leave out trainer=fast"
+            " is slower than in float32, perhaps many times; leave out trainer=fast or trainer=gpu"
         ]
         if told
         else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import multiprocessing
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from distill_lab.results import Result
 from distill_lab.run import run
 from tests.conftest import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 # Dropout, accumulation, a schedule, and an objective with projections.
 HARD = [
     "objective=combine",
@@ -88,8 +91,8 @@ def same(whole: Path, other: Path) -> None:
     assert not left, left
 
 
-def here(model: Path, rows: Path, folder: Path) -> None:
-    run(compose(*overrides(model, rows), f"store_dir={folder}/store"), folder / "run")
+def here(model: Path, rows: Path, folder: Path, *more: str) -> None:
+    run(compose(*overrides(model, rows), f"store_dir={folder}/store", *more), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +164,50 @@ def test_ctrl_c_keeps_the_step_at_which_it_comes(
         here(encoder, rows_file, tmp_path)
     assert "teacher: goes on after step 25 of an earlier try" in caplog.text
     same(whole, tmp_path)
+
+
+class Told(Exception):
+    """In place of the signal by which a process ends."""
+
+
+def test_a_process_that_is_told_to_end_keeps_the_step(
+    lab: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning would end the training too, and before anything is kept."""
+    step, calls, before = Distillation.training_step, iter(range(5)), signal.getsignal(SIGTERM)
+
+    def told(self: Any, batch: Any, index: int) -> Any:
+        if next(calls, None) == 4:
+            os.kill(os.getpid(), SIGTERM)
+        return step(self, batch, index)
+
+    def ended(number: int) -> None:
+        signal.signal(SIGTERM, before)
+        raise Told
+
+    monkeypatch.setattr(Distillation, "training_step", told)
+    monkeypatch.setattr(signal, "raise_signal", ended)
+    with pytest.raises(Told):
+        lab("baseline=false")
+    assert [file.name for file in (tmp_path / "run" / FOLDER).glob("*.ckpt")] == [
+        "step-000000005.ckpt"
+    ]
+    lab("baseline=false")
+    assert signal.getsignal(SIGTERM) == before  # of no trainer that has ended
+
+
+def test_who_puts_the_batches_together_does_not_matter(
+    encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes beside the training, which are ahead of it when it ends; then one fewer, none."""
+    for module, call, workers in ((FineTuning, 60, 2), (Distillation, 17, 1)):
+        with monkeypatch.context() as patch:
+            Ends(patch).hard(module, call)
+            with pytest.raises((KeyboardInterrupt, SystemExit)):
+                here(encoder, rows_file, tmp_path, f"workers={workers}")
+    here(encoder, rows_file, tmp_path)
+    same(whole, tmp_path)
+    assert not multiprocessing.active_children()
 
 
 def test_what_belongs_to_other_settings_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -269,26 +316,30 @@ def test_a_run_is_named_to_go_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_a_process_keeps_how_far_it_is(
-    number: signal.Signals, encoder: Path, rows_file: Path, whole: Path, tmp_path: Path
-) -> None:
+    number: signal.Signals, workers: int, encoder: Path, rows_file: Path, whole: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    more = ["callbacks.resume.every_steps=null", f"workers={workers}"]
     process = subprocess.Popen(
-        line(encoder, rows_file, tmp_path, "callbacks.resume.every_steps=null"),
+        line(encoder, rows_file, tmp_path, *more), start_new_session=True,
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     for told in process.stderr:
         if told.startswith("student: epoch 1"):
             break
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does, or a scheduler
     rest = process.stderr.read()
     code = process.wait(timeout=60)
     assert code == (-number if number == signal.SIGTERM else 130), rest
-    assert "keeps how far it is" in rest
-    assert list((tmp_path / "run" / FOLDER).glob("step-*.ckpt"))
-    more = line(encoder, rows_file, tmp_path, "callbacks.resume.every_steps=null")
-    again = subprocess.run(more, capture_output=True, text=True, check=True)
+    assert "keeps how far it is" in rest and "Traceback" not in rest
+    assert list((tmp_path / "run" / FOLDER).glob("step-*.ckpt")), rest
+    again = subprocess.run(
+        line(encoder, rows_file, tmp_path, *more), capture_output=True, text=True, check=True
+    )
     assert "student: goes on after step" in again.stderr
     same(whole, tmp_path)
 

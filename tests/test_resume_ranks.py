@@ -25,6 +25,7 @@ from distill_lab.errors import ConfigError, JobsFailed, OthersGone
 from distill_lab.job import Recorded
 from tests.test_resume import line, same
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MARK = "DISTILL_LAB_TEST_MARK"
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d",
             "--rdzv-endpoint=localhost:0"]  # fmt: skip

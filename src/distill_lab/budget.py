@@ -56,12 +56,14 @@ class Budget:
         callbacks: Configurations of callbacks by name.
         seed: Fixes order, dropout and whatever else is drawn.
         world: How many processes train together, each with batches of its own.
+        workers: How many processes put batches together for each of them; changes no batch.
     """
 
     trainer: Mapping[str, Any]
     callbacks: Mapping[str, Any]
     seed: int
     world: int = 1
+    workers: int = 0
 
     def ingredients(self) -> dict[str, Any]:
         """Return the parts that determine the trained weights, for fingerprints."""
@@ -120,7 +122,7 @@ class Budget:
         limits = {"max_epochs": epochs, "max_steps": max_steps, "gradient_clip_val": 1.0}
         callbacks = {k: v for k, v in self.callbacks.items() if k in _TEACHER_CALLBACKS}
         trainer |= {**limits, "num_sanity_val_steps": 0}
-        return Budget(trainer, callbacks, seed, self.world)
+        return Budget(trainer, callbacks, seed, self.world, self.workers)
 
 
 def device_for(trainer: Mapping[str, Any]) -> torch.device:

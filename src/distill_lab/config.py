@@ -38,6 +38,8 @@ class Config:
     """Whether the same student is also trained without the teacher (or found in the store)."""
     store_dir: str = "store"
     """Where fine-tuned teachers and baselines are kept for later runs."""
+    workers: int = 0
+    """Processes that put batches together while the device computes; 0: the training itself."""
     recipe: Node = field(default_factory=dict)
     """What is known to work on the task; `optim`, `trainer` and `teacher` read it."""
     task: Node = field(default_factory=dict)
@@ -55,6 +57,7 @@ GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callba
 # What becomes part of the path of a file in the run's folder, or of that folder.
 _NAMED = re.compile(r"study|logger\.\w+\.(name|version|prefix|sub_dir)|callbacks\.\w+\.filename")
 _SEEDS = 2**32  # of NumPy
+_WORKERS = 64
 _BY_NAME = ("callbacks", "logger")  # groups that hold several nodes by name
 
 
@@ -124,6 +127,8 @@ def check(config: Config) -> None:
     content = asdict(config)
     faults = secrets_in(content)
     faults += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    if not 0 <= config.workers <= _WORKERS:
+        faults += [f"workers={config.workers}: 0 to {_WORKERS}"]
     for key, value in leaves(content).items():
         if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
             faults += [f"{key}={value}: below 2^32 is needed"]

@@ -220,6 +220,6 @@ def tell_slow_precision(precision: str, device: torch.device) -> None:
     if precision.startswith("bf16") and device.type == "cpu" and not has_bfloat16():
         log.warning(
             "trainer.precision=%s: this processor has no bfloat16 arithmetic, so training is slower"
-            " than in float32, perhaps many times; leave out trainer=fast",
+            " than in float32, perhaps many times; leave out trainer=fast or trainer=gpu",
             precision,
         )

@@ -94,7 +94,7 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
             faults += error.faults
     if faults := faults or [f"{key}: {why}" for key, why in unfit(asdict(config)).items()]:
         raise ConfigError(faults)
-    budget = Budget(config.trainer, config.callbacks, config.seed)
+    budget = Budget(config.trainer, config.callbacks, config.seed, workers=config.workers)
     processes, world = check_budget(budget)
     _check_auto(config)
     return Parts(**built, processes=processes, world=world), replace(budget, world=world)

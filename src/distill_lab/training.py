@@ -27,10 +27,11 @@ from distill_lab.fitting_rows import fitting_rows
 from distill_lab.memory import building
 from distill_lab.meter import Cost, Meter
 from distill_lab.modules.base import TrainedModel
+from distill_lab.processors import processors
 from distill_lab.progress_files import FOLDER, ProgressFiles
 from distill_lab.sharding import strategy
 from distill_lab.tasks import Data
-from distill_lab.tasks.batching import scoring_batches, training_batches
+from distill_lab.tasks.batching import Beside, scoring_batches, training_batches
 from distill_lab.types import Batch
 from distill_lab.under_lightning import Unwatched, interruptible, memory_unfilled, quiet
 
@@ -82,8 +83,9 @@ def fit(
         pl.seed_everything(budget.seed, verbose=False)
         torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
         batches = training_batches(
-            data.train, batch_size, budget.seed, trainer.accumulate_grad_batches, rank, world
-        )
+            data.train, batch_size, budget.seed, trainer.accumulate_grad_batches, rank, world,
+            beside=Beside(min(budget.workers, processors()), pinned=device.type == "cuda"),
+        )  # fmt: skip
         if earlier is not None:
             _go_on(trainer, batches, earlier[1])
         module.role, module.rows, module.selection = name, data.train, data.selection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -65,10 +65,8 @@ class Batch:
         asked: Which tokens are asked, bool `[batch, length]`: where an answer may begin or end, or
             where a word is to be predicted; None where rows are answered as a whole.
         form: What an answer belongs to: a row, a row's two ends, or a token that is asked.
-        teacher_inputs: What the teacher is called with, where its tokeniser is another; `[batch,
-            length]` of its own length.
-        per_step: Mean number of units of the batches that make up one optimizer step, by unit;
-            empty where a step is one batch.
+        teacher_inputs: What a teacher with another tokeniser is called with, of its own length.
+        per_step: Mean units of the batches of an optimizer step; empty where a step is one batch.
     """
 
     ids: Tensor
@@ -91,12 +89,16 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with what models compute with on a device."""
-        inputs, teacher = (
-            {name: onto(values, device) for name, values in side.items()}
-            for side in (self.inputs, self.teacher_inputs)
-        )
-        asked = None if self.asked is None else onto(self.asked, device)
-        labels = onto(self.labels, device)
+        return self._with(lambda values: onto(values, device))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch where a GPU fetches it; torch's DataLoader asks for this."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, put: Callable[[Tensor], Tensor]) -> Batch:
+        inputs = {name: put(values) for name, values in self.inputs.items()}
+        teacher = {name: put(values) for name, values in self.teacher_inputs.items()}
+        asked, labels = None if self.asked is None else put(self.asked), put(self.labels)
         return Batch(self.ids, inputs, labels, asked, self.form, teacher, self.per_step)
 
     def for_teacher(self) -> Batch:

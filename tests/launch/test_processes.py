@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from distill_lab.launch.processes import Place, processors
+from distill_lab.launch.processes import Place
+from distill_lab.processors import processors
 from tests.conftest import tiny
 from tests.waiting import until
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from distill_lab.tasks.batching import (
+    Beside,
     LengthGrouped,
     SortedByLength,
     scoring_batches,
     training_batches,
 )
 from distill_lab.tasks.tokens import TokenRows
+from distill_lab.types import Batch
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 5000)
 
@@ -81,6 +86,42 @@ def test_batches_are_padded_to_their_longest(loader: str) -> None:
         assert tokens[mask == 1].tolist() == expected.tolist()
         assert batch.labels.tolist() == (batch.ids % 3).tolist()
     assert sorted(seen) == list(range(70))
+
+
+def test_workers_give_the_same_batches_of_every_epoch() -> None:
+    def epochs(workers: int) -> list[Batch]:
+        made = training_batches(token_rows(LENGTHS[:70]), 8, 0, 2, beside=Beside(workers))
+        found = []
+        for epoch in range(2):
+            made.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+            found += list(made)
+        return found
+
+    alone, helped = epochs(0), epochs(2)
+    assert len(alone) == len(helped) == 18
+    for one, two in zip(alone, helped, strict=True):
+        assert torch.equal(one.ids, two.ids) and torch.equal(one.labels, two.labels)
+        assert one.per_step == two.per_step and one.inputs.keys() == two.inputs.keys()
+        assert all(torch.equal(values, two.inputs[name]) for name, values in one.inputs.items())
+
+
+def test_all_that_a_gpu_fetches_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = next(iter(training_batches(token_rows(LENGTHS[:8]), 8, 0)))
+    batch = replace(batch, asked=batch.mask.bool(), teacher_inputs=dict(batch.inputs))
+    made = list[torch.Tensor]()
+
+    def copied(values: torch.Tensor) -> torch.Tensor:  # the real one needs a GPU
+        made.append(values.clone())
+        return made[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", copied)
+    pinned = batch.pin_memory()
+    pairs = [(batch.labels, pinned.labels), (batch.asked, pinned.asked)]
+    for name, values in batch.inputs.items():
+        pairs += [(values, pinned.inputs[name]), (values, pinned.teacher_inputs[name])]
+    for was, put in pairs:
+        assert was is not None and put is not None and torch.equal(was, put)
+        assert any(put is each for each in made)
 
 
 @pytest.mark.parametrize("count", [5000, 4993, 70, 33, 5])

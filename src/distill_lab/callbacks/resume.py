@@ -102,7 +102,7 @@ class Resume(pl.Callback):
         log.info("%s: goes on after step %d of an earlier try", role, content["global_step"])
         return file, own
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals; after Lightning, which would end the training in its own way."""
         self._kept_at = self._agreed_at = time.monotonic()
         if self.files is None or threading.current_thread() is not threading.main_thread():
@@ -212,7 +212,8 @@ class Resume(pl.Callback):
 
     def _deaf(self) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._hear:  # Lightning may have put them back before
+                signal.signal(number, handler)
         self._handlers = {}
 
 

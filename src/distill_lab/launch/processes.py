@@ -27,6 +27,7 @@ from distill_lab.launch.executor import Begun
 from distill_lab.launch.folder_lock import settled
 from distill_lab.launch.jobs import CONSOLE_FILE, Job
 from distill_lab.launch.orphans import end_with_sweep
+from distill_lab.processors import processors
 
 _Context = ForkServerContext | SpawnContext
 
@@ -109,13 +110,6 @@ class Processes:
         process = context.Process(target=run_job, args=given)
         process.start()
         return process
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def clean_context() -> _Context:

@@ -14,7 +14,7 @@ from distill_lab.store import digest
 from distill_lab.values import leaves
 
 # What may differ between runs that are averaged, or does not matter to what was learned.
-_NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe", "launch"}
+_NOT_COMPARED = {"seed", "study", "logger", "store_dir", "baseline", "recipe", "launch", "workers"}
 # Nor do these: when a run saves itself, and from when on its teacher is refused.
 _NOT_LEARNED = ("callbacks.finite.", "callbacks.resume.", "teacher.min_over_chance")
 _GROUPS = ("task", "teacher", "student", "objective", "optim", "trainer", "callbacks")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,6 +14,20 @@ from torch.utils.data import DataLoader, Sampler
 
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.types import Batch
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is done while the device computes.
+
+    Attributes:
+        workers: Processes that put batches together; 0 if the training itself does.
+        pinned: Whether batches lie where a GPU fetches them without being waited for.
+    """
+
+    workers: int = 0
+    pinned: bool = False
+
 
 _WINDOW = 64  # batches that are sorted by length together
 
@@ -77,6 +93,8 @@ class LengthGrouped(Sampler[Positions]):
             batches: How many of its batches, in this process.
         """
         self._done = (epoch, batches)
+        # Lightning asks for the first batches before it tells the epoch, and workers fetch at once.
+        self.set_epoch(epoch)
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // (self.batch_size * self.world))
@@ -171,6 +189,12 @@ def _as_is(batch: Any) -> Batch:
     return made
 
 
+def _deaf(_: int) -> None:
+    """Leave it to the training to end when all its processes are told to: a step is finished."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+
+
 def training_batches(
     rows: ModelRows,
     batch_size: int,
@@ -178,10 +202,20 @@ def training_batches(
     accumulate: int = 1,
     rank: int = 0,
     world: int = 1,
+    beside: Beside = Beside(),
 ) -> DataLoader[Batch]:
     """Return shuffled length-grouped batches; the same seed gives the same epochs."""
     batches = LengthGrouped(rows.lengths, batch_size, seed, accumulate, rank, world, rows.answers)
-    return DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
+    return DataLoader(
+        rows,
+        batch_sampler=batches,
+        collate_fn=_as_is,
+        num_workers=beside.workers,
+        # Rows are large, and files that are mapped: what is forked shares them.
+        multiprocessing_context="fork" if beside.workers else None,
+        worker_init_fn=_deaf,
+        pin_memory=beside.pinned,
+    )
 
 
 def scoring_batches(

@@ -17,8 +17,9 @@ from omegaconf import DictConfig
 from distill_lab.errors import ConfigError
 from distill_lab.launch.clusters import Joblib, Ray
 from distill_lab.launch.executor import Executor
-from distill_lab.launch.processes import Processes, processors
+from distill_lab.launch.processes import Processes
 from distill_lab.launch.slurm import Slurm
+from distill_lab.processors import processors
 
 # No `from __future__ import annotations` above: Hydra loads plugins in a way that dataclasses of
 # such modules do not survive.
