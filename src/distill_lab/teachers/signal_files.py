@@ -129,6 +129,11 @@ def _places(mask: Tensor) -> Tensor:
     return mask.flatten().cumsum(0).view_as(mask) * mask
 
 
+def _together(parts: list[Tensor]) -> Tensor:
+    with torch.autocast("cpu", enabled=False):  # of float16, which refuses parts in bfloat16
+        return torch.cat(parts)
+
+
 class SignalFiles:
     """Reads what `SignalWriter` has written; rows are found by their ids.
 
@@ -191,7 +196,7 @@ class SignalFiles:
 
     def _rows(self, name: str, where: list[tuple[int, int]]) -> Tensor:
         if "answer_offsets" in self._files[0]:
-            return torch.cat(list(self._tokens(name, where, "answer_offsets")))
+            return _together(list(self._tokens(name, where, "answer_offsets")))
         return torch.stack([self._files[file][name][row] for file, row in where])
 
     def _top(self, where: list[tuple[int, int]], device: torch.device) -> TopLogits | None:
@@ -214,7 +219,7 @@ class SignalFiles:
     def _padded(self, name: str, where: list[tuple[int, int]], at: Tensor) -> Tensor:
         """Return vectors of tokens `[batch, length, ...]` in float32, zeros for padding."""
         found = list(self._tokens(name, where))
-        tokens = torch.cat([found[0].new_zeros(1, *found[0].shape[1:]), *found])
+        tokens = _together([found[0].new_zeros(1, *found[0].shape[1:]), *found])
         if at.device.type == "cpu" and int(at.max()) + 1 != len(tokens):
             raise ValueError(
                 f"{len(tokens) - 1} tokens are stored of rows that have {int(at.max())}"
