@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import json
 import math
+import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ VALUES: dict[str, Any] = {
     "files": ["/nonexistent", "../../x"],
 }
 SECONDS = 240  # after which a case hangs
+MOST = 2 * 2**30  # bytes that a case may add to what this process has taken at most
 
 
 class Hangs(BaseException):
@@ -88,7 +90,7 @@ def keys(config: DictConfig, groups: Sequence[str]) -> list[str]:
     return [key for key in found if not key.endswith("_target_")]
 
 
-@contextlib.contextmanager
+@contextmanager
 def at_most(seconds: int) -> Iterator[None]:
     def end(*_: object) -> None:
         raise Hangs
@@ -114,9 +116,9 @@ def put(config: DictConfig, key: str, value: Any) -> DictConfig | None:
 
 def judged(go: Callable[[], Path], name: str, outcome: Outcome) -> None:
     """Let one case run to its end, and note what it must not do."""
-    said, error = io.StringIO(), ""
+    said, error, before = io.StringIO(), "", _peak()
     try:
-        with at_most(SECONDS), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with limited(), at_most(SECONDS), redirect_stderr(said), redirect_stdout(said):
             error = _unfinished(go())
             outcome.worked += not error
     except UsageError as refused:
@@ -129,8 +131,26 @@ def judged(go: Callable[[], Path], name: str, outcome: Outcome) -> None:
         error = f"it hangs\n{traceback.format_exc()[-1500:]}"
     except Exception as other:
         error = f"{other!r:.200}\n{traceback.format_exc()[-1500:]}"
+    if not error and _peak() > before + MOST:
+        error = f"it takes {(_peak() - before) / 2**30:.1f} GiB"
     if error:
         outcome.faults.append(f"{name}: {error}")
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of this process so far
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Let a case that takes memory without end fail, before the machine does."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + 4 * MOST, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _unfinished(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from distill_lab.launch.folder_lock import busy
 from tests.conftest import tiny
 
 JOBS = int(os.environ.get("SOAK", "40"))
@@ -67,4 +68,6 @@ def test_a_long_sweep_leaves_nothing_behind(
     folders = sorted((tmp_path / "runs" / "soak").glob("*/"))
     assert len(folders) == JOBS
     assert len({frozenset(files(folder)) for folder in folders}) == 1, "not all left the same"
-    assert not [name for name in files(folders[0]) if name.endswith((".lock", ".tmp"))]
+    assert not [name for name in files(folders[0]) if name.endswith(".tmp")]
+    assert (folders[0] / ".lock").exists()  # which stays, and is held by nobody
+    assert not [folder for folder in folders if busy(folder)]
