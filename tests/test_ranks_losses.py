@@ -61,7 +61,7 @@ def in_one(line: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> li
     """Return the losses of one process with batches of twice the size."""
     step, found = Distillation.training_step, list[float]()
 
-    def batches(rows: ModelRows, size: int, seed: int, *_: Any) -> DataLoader[Batch]:
+    def batches(rows: ModelRows, size: int, seed: int, *_: Any, **__: Any) -> DataLoader[Batch]:
         sampler = InOne(rows.lengths, size, seed, answers=rows.answers)
         as_is = training_batches(rows, size, seed).collate_fn
         return DataLoader(rows, batch_sampler=sampler, collate_fn=as_is)
