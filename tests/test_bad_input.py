@@ -43,6 +43,10 @@ CONFIGURATION = {
     "teacher of no epochs": ("teacher.epochs=0", "teacher.epochs=0: at least 1"),
     "teacher's batch of no rows": ("teacher.batch_size=0", "teacher.batch_size=0: at least 1"),
     "seed below 0": ("seed=-1", "seed=-1: 0 or more"),
+    "devices without end": (
+        "trainer.devices=2147483648",
+        "trainer.devices=2147483648: at most 1024",
+    ),
     "workers below 0": ("workers=-1", "workers=-1: 0 to 64"),
     "workers without end": ("workers=1000000", "workers=1000000: 0 to 64"),
     "one beta": ("optim.betas=[0.9]", "optim.betas=[0.9]: two numbers from 0"),

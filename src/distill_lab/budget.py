@@ -135,7 +135,8 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
 
 
 _MEASURED = re.compile(r"(selection|train)/\w+")
-# A device that is none is a TypeError of Lightning's, and a list of 10^18 of them a MemoryError.
+_DEVICES = 1024
+# A device that is none is a TypeError of Lightning's, and very many nodes a MemoryError.
 _REFUSALS = (
     MisconfigurationException, ValueError, RuntimeError, TypeError, LookupError, MemoryError,
 )  # fmt: skip
@@ -151,13 +152,17 @@ def check_budget(budget: Budget) -> tuple[int, int]:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
     check_strategy(budget.trainer, budget.callbacks)
+    devices = budget.trainer.get("devices")
+    if isinstance(devices, int) and devices > _DEVICES:  # Lightning makes a list of them
+        raise ConfigError(f"trainer.devices={devices}: at most {_DEVICES}, those of one machine")
     try:
         with quiet():
             callbacks = [build(node) for node in budget.callbacks.values()]
             chosen = {**budget.trainer, "strategy": strategy(budget.trainer)}
             trainer: pl.Trainer = build(chosen, logger=False, callbacks=callbacks)
     except _REFUSALS as error:
-        raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"trainer: {reason}") from error
     check_division(budget.trainer, trainer)
     for one in (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)):
         if one.monitor is not None and not _MEASURED.fullmatch(str(one.monitor)):

@@ -14,9 +14,9 @@ from distill_lab.errors import DiskError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED = {
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-    errno.ELOOP,
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ELOOP,
 }  # fmt: skip
+_SHOWN = 200  # letters of a name that is too long
 _IN_RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors and tokenizers tell of the disk
 
 
@@ -82,6 +82,10 @@ def refusal(error: Exception, folder: Path | None, key: str, needed: int = 0) ->
         if number == errno.EFBIG:
             return DiskError(
                 f"{where or key}: {os.strerror(number)}; raise the limit of `ulimit -f`{other}"
+            )
+        if number == errno.ENAMETOOLONG and ours:
+            return DiskError(
+                f"{str(where or key)[:_SHOWN]}…: the name is too long for a file{other}"
             )
         if number in _CLOSED and file is not None and ours:
             return DiskError(
