@@ -19,7 +19,7 @@ from distill_lab.modules.base import TrainedModel
 from distill_lab.tasks.batching import Positions
 from distill_lab.tasks.model_rows import ModelRows
 
-_SHARE = 0.9  # of what is left, since other trials and processes move it
+_SHARE = 0.75  # of what is left: a training takes more than its trial, and other processes move it
 _MOMENTS = 2  # AdamW keeps two values for each weight, from the first step on
 
 
