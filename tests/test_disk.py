@@ -127,7 +127,8 @@ def test_a_file_where_a_folder_should_be_is_told(where: str, lab: Go, tmp_path: 
 
 def test_a_name_that_is_too_long_is_told_by_its_beginning(tmp_path: Path) -> None:
     store = Store(tmp_path / ("long" * 1000))
-    with pytest.raises(DiskError, match=r"(long)+[long]*…: the name is too long for a file, or name") as e:
+    told = r"(long)+[long]*…: the name is too long for a file, or name"
+    with pytest.raises(DiskError, match=told) as e:
         store.get("things", 1, small)
     assert len(str(e.value)) < 400
 
