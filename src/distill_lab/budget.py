@@ -136,7 +136,7 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
 
 _MEASURED = re.compile(r"(selection|train)/\w+")
 _DEVICES = 1024
-# A device that is none is a TypeError of Lightning's, and very many nodes a MemoryError.
+# A device that is none is a TypeError of Lightning's; a list of very many is a MemoryError.
 _REFUSALS = (
     MisconfigurationException, ValueError, RuntimeError, TypeError, LookupError, MemoryError,
 )  # fmt: skip
