@@ -31,6 +31,19 @@ CONFIGURATION = {
     "unknown group": ("objectiv=hinton", "objectiv: not a key of the configuration; did you mean"),
     "value that is mandatory": ("student=pretrained", "student.model: no value is given"),
     "override without a value": ("objective.temperature", "objective.temperature"),
+    "key without its group": ("max_epochs=1", "did you mean 'trainer.max_epochs'?"),
+    "key of two groups": ("epochs=1", "did you mean 'teacher.epochs' or 'trainer.max_epochs'?"),
+    "another name of T": ("objective.T=4", "did you mean 'temperature'?"),
+    "another name of lam": ("alpha=0.3", "did you mean 'objective.lam' or 'objective.alpha'?"),
+    "epochs of the trainer": ("trainer.epochs=1", "did you mean 'max_epochs'?"),
+    "model as a choice": ("teacher=bert", "a model is named by teacher.model=bert"),
+    "values without -m": ("objective.temperature=1,4", "temperature=1,4: several values want -m"),
+    "interval without -m": ("objective.lam=interval(0,1)", "type -m hydra/sweeper=optuna too"),
+    "blanks": (
+        "objective.lam = 1",
+        "objective.lam: cannot be read; an override is typed",
+    ),
+    "key with dashes": ("--study=mine", "--study: no such flag; a key is typed without dashes"),
     "target that does not exist": ("objective._target_=distill_lab.objectives.No", "cannot be"),
     "lam above 1": ("objective.lam=1.5", "objective.lam=1.5: lam weighs"),
     "lam below 0": ("objective.lam=-0.1", "objective.lam=-0.1: lam weighs"),
@@ -202,6 +215,8 @@ def refused(
         # rows as tokens are whole, and good for the line that is put right
         kept = {entry.parents[1].name for entry in tmp_path.glob("store/*/*/entry.json")}
         assert kept <= {"rows"}
+        # a folder is left by a run alone that has begun, with weights that turned out to be bad
+        assert all((run / "config.yaml").is_file() for run in tmp_path.glob("runs/default/*"))
         return last[0]
 
     return go
@@ -211,6 +226,7 @@ def refused(
 def test_configuration(name: str, refused: Callable[..., str]) -> None:
     overrides, expected = CONFIGURATION[name]
     assert expected in refused(*overrides.split(" "))
+    assert not Path("runs").exists()
 
 
 FILES: dict[str, tuple[str, bytes, str]] = {
@@ -233,7 +249,11 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "unknown ending": ("rows.xml", b"<rows/>", "the ending is none of"),
     "broken JSON lines": ("rows.jsonl", b'{"text": "a", "label"\n', "not a readable jsonl file"),
     "broken parquet": ("rows.parquet", b"PAR1 nonsense", "not a readable parquet file"),
-    "ragged rows": ("rows.tsv", b"text\tlabel\na\tb\nc\td\te\tf\n", "not a readable tsv file"),
+    "ragged rows": (
+        "rows.tsv",
+        b"text\tlabel\na\tb\nc\td\te\tf\n",
+        "rows.tsv, line 3: 4 columns where the header has 2",
+    ),
 }
 
 
@@ -429,12 +449,38 @@ def test_all_faults_are_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = ["task.max_lenght=3", "optim.lr=fast", "trainer.max_epoch=2"]
+    line = ["task.max_lenght=3", "optim.lr=-1", "optim.batch_size=0", "objective.lam=3"]
+    line += ["objective.temperature=0", "trainer.max_epoch=2", "teacher.epochs=0", "seed=-1"]
     monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *line])
     with pytest.raises(SystemExit):
         main()
     said = capfd.readouterr().err.splitlines()
-    assert sum(line.startswith("distill-lab: ") for line in said) == 3
+    told = [line.removeprefix("distill-lab: ") for line in said if "distill-lab: " in line]
+    assert sorted(each.split("=")[0].split(":")[0] for each in told) == sorted(
+        each.split("=")[0] for each in line
+    )
+
+
+def test_all_columns_and_files_that_are_missing_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("txt,stars\na,b\n")
+    base = ["task=text_classification", "teacher.model=null"]
+    for line, first, second in (
+        (["task.train_file=mine.csv"], "task.text=text: mine.csv has no such", "task.label=label:"),
+        (
+            ["task.train_file=no.csv", "task.evaluation_file=none.csv"],
+            "task.train_file=no.csv: there is no such file",
+            "task.evaluation_file=none.csv: there is no such file",
+        ),
+    ):
+        monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *base, *line])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2
+        said = capfd.readouterr().err
+        assert first in said and second in said
 
 
 @pytest.mark.parametrize(
@@ -444,6 +490,8 @@ def test_all_faults_are_told_at_once(
         (["compare", "."], "no finished run is here"),
         (["compare", "broken/result.json"], "not a result of distill-lab"),
         (["trian"], "no such verb: trian; did you mean 'train'?"),
+        (["runs/x"], "no such verb: runs/x (there are train, compare, report, bench"),
+        (["task=mnist"], "task=mnist: the verb comes first, as in distill-lab train task=mnist"),
     ],
 )
 def test_other_verbs(
@@ -464,7 +512,25 @@ def test_other_verbs(
     assert expected in capfd.readouterr().err
 
 
-def test_refused_runs_leave_error_txt(refused: Callable[..., str], tmp_path: Path) -> None:
-    said = refused("objective.lam=7")
-    error = next(tmp_path.rglob("error.txt")).read_text().strip()
-    assert said.removeprefix("distill-lab: ") == error
+@pytest.mark.parametrize("line", [["objective.lam=7"], ["-m", "objective.lam=0.5,7"]])
+def test_refused_lines_leave_what_was_there(
+    line: list[str], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    kept = tmp_path / "runs" / "mine" / "multirun.yaml"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("of an earlier line\n")
+    assert "7: lam weighs" in refused(*line, "study=mine")
+    assert kept.read_text() == "of an earlier line\n"
+
+
+def test_a_run_that_has_begun_keeps_its_error(
+    tmp_path: Path, encoder: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = [*tiny(encoder, rows_file), "optim.lr=1e30", "trainer.gradient_clip_val=null"]
+    monkeypatch.setattr(sys, "argv", ["distill-lab", "train", *line])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    (error,) = (tmp_path / "runs").rglob("error.txt")
+    assert "is nan" in error.read_text() and (error.parent / "config.yaml").is_file()

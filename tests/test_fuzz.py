@@ -20,8 +20,9 @@ from distill_lab.results import Result
 from distill_lab.results.predictions import read_predictions
 from distill_lab.results.runs import collect
 from distill_lab.store import Store, damage
+from distill_lab.tasks.columns import Columns, to_rows
 from distill_lab.tasks.corpus import Corpus
-from distill_lab.tasks.files import Columns, read_glue_tsv, read_table, to_rows
+from distill_lab.tasks.files import read_glue_tsv, read_table
 from distill_lab.tasks.pictures import read_idx
 from distill_lab.tasks.questions import read_squad
 from distill_lab.types import Problem

@@ -5,6 +5,9 @@ from __future__ import annotations
 LOWER = frozenset({"perplexity", "bits_per_byte"})
 """Metrics of which less is better."""
 
+CALIBRATION_BINS = 15
+"""Of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)."""
+
 
 def sign(metric: str) -> int:
     """Return 1 where more of a metric is better, -1 where less is."""

@@ -42,9 +42,16 @@ def main() -> None:
     elif verb in _VERBS:
         sys.exit(_guarded(import_module(f"distill_lab.verbs.{verb}").main, rest))
     else:
-        close = did_you_mean(verb, ("train", *_VERBS))
-        print(f"distill-lab: no such verb: {verb}{close}", file=sys.stderr)
+        print(f"distill-lab: {_no_verb(verb)}", file=sys.stderr)
         sys.exit(UsageError.code)
+
+
+def _no_verb(word: str) -> str:
+    known = ("train", *_VERBS)
+    if "=" in word:
+        return f"{word}: the verb comes first, as in distill-lab train {word}"
+    close = did_you_mean(word, known)
+    return f"no such verb: {word}{close}" + ("" if close else f" (there are {', '.join(known)})")
 
 
 def _guarded(verb: Callable[[list[str]], int], rest: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -18,6 +18,34 @@ class ConfigError(UsageError):
     def __init__(self, faults: str | Iterable[str]) -> None:
         self.faults = [faults] if isinstance(faults, str) else list(faults)
         super().__init__("\n".join(self.faults))
+
+
+def refuse(cases: Mapping[str, bool]) -> None:
+    """Tell all faults of an object at once.
+
+    Args:
+        cases: Whether a fault is there, by the sentence that tells it.
+
+    Raises:
+        ConfigError: With the sentences of those that are.
+    """
+    if faults := [sentence for sentence, holds in cases.items() if holds]:
+        raise ConfigError(faults)
+
+
+def faults_in(*checks: Callable[[], object]) -> list[str]:
+    """Return the faults that checks raise, each by itself.
+
+    Args:
+        *checks: Raise `ConfigError` or nothing.
+    """
+    faults = list[str]()
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            faults += error.faults
+    return faults
 
 
 class DataError(UsageError):
@@ -68,7 +96,38 @@ class OthersGone(JobsFailed):
         )
 
 
+# What other programs and papers call our keys.
+ALSO_CALLED = {
+    "T": "temperature",
+    "alpha": "lam",
+    "epochs": "max_epochs",
+    "gpus": "devices",
+    "lambda": "lam",
+    "layers": "num_layers",
+    "learning_rate": "lr",
+    "name": "model",
+    "num_epochs": "max_epochs",
+    "num_train_epochs": "max_epochs",
+    "per_device_train_batch_size": "batch_size",
+    "steps": "max_steps",
+    "tau": "temperature",
+    "temp": "temperature",
+    "train_batch_size": "batch_size",
+}
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that was probably meant, or an empty string."""
+    names = list(known)
+    if word in names:
+        return word
+    if ALSO_CALLED.get(word) in names:
+        return ALSO_CALLED[word]
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    return close[0] if close else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known word, or an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = closest(word, known)
+    return f"; did you mean '{close}'?" if close else ""

@@ -5,35 +5,26 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from distill_lab.config import (
-    GROUPS,
-    Config,
-    check,
-    conf_dir,
-    experiments_dir,
-    plain,
-    schema,
-)
+from distill_lab.config import GROUPS, Config, check, conf_dir, plain, schema
 from distill_lab.disk import refusal
-from distill_lab.errors import ConfigError, FolderInUse, JobsFailed, UsageError, did_you_mean
+from distill_lab.errors import ConfigError, FolderInUse, JobsFailed, UsageError
+from distill_lab.hydra_errors import sentences
 from distill_lab.job import Recorded, run_job
 from distill_lab.launch.folder_lock import FolderTaken, is_further_rank
 from distill_lab.launch.going_on import going_on
 from distill_lab.launch.jobs import without_launching
+from distill_lab.launch.traces import TRACES
 from distill_lab.secret_values import refuse_kept, refuse_typed
 from distill_lab.store import digest
 from distill_lab.train_help import choices, train_help
@@ -66,21 +57,10 @@ def compose(*overrides: str) -> Config:
     refuse_typed(overrides)
     _refuse_nothing(overrides)
     register_schema()
-    with _sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base=_VERSION):
+    with sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base=_VERSION):
         config = plain(hydra.compose("train", overrides=list(overrides)))
     check(config)
     return config
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn Hydra's errors into ours."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__cause__, UsageError):  # of a launcher or sweeper
-            raise error.__cause__ from None
-        raise ConfigError(_sentence(error)) from error
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -99,6 +79,7 @@ def train(arguments: Sequence[str]) -> int:
         print(train_help(), end="")
         return 0
     refuse_typed(arguments)
+    _refuse_flags(arguments)
     if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
         raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
     if not any(a in (*_MULTIRUN, *_SHOW) or _DRY.match(a) for a in arguments):
@@ -106,13 +87,15 @@ def train(arguments: Sequence[str]) -> int:
     _refuse_nothing(arguments)
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
+    TRACES.forget()
     typed = list(sys.argv)
     entry = hydra.main(version_base=_VERSION, config_path=str(conf_dir()), config_name="train")
     sys.argv = [typed[0], *_named_sweep([*_multirun_first(arguments), *_of_further_rank()])]
     try:
-        with _sentences():
+        with sentences():
             entry(_job(typed, begun := list[Path](), refused := list[UsageError | JobsFailed]()))()
     except UsageError:
+        TRACES.remove()
         raise
     except FolderTaken as taken:
         raise FolderInUse(str(taken)) from None
@@ -123,6 +106,8 @@ def train(arguments: Sequence[str]) -> int:
         raise told from error
     finally:
         sys.argv = typed
+    if any(_DRY.match(a) for a in arguments) or any(isinstance(e, UsageError) for e in refused):
+        TRACES.remove()
     if refused:
         raise refused[0]
     return 0
@@ -143,6 +128,23 @@ def _refuse_nothing(overrides: Sequence[str]) -> None:
             )
 
 
+def _refuse_flags(arguments: Sequence[str]) -> None:
+    """Refuse flags that Hydra has not, for which it would print its usage.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    flags = [a.partition("=")[0] for a in arguments if a.startswith("-")]
+    known = {name for each in get_args_parser()._actions for name in each.option_strings}
+    faults = [
+        f"{flag}: no such flag; a key is typed without dashes, as in {flag.lstrip('-')}=VALUE"
+        for flag in flags
+        if flag not in known
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
 def _of_further_rank() -> list[str]:
     """Keep processes that train together with a first one from writing its files."""
     if not is_further_rank():
@@ -152,11 +154,13 @@ def _of_further_rank() -> list[str]:
 
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
     """Give a sweep without a name one that the same line gives again; studies name themselves."""
-    arguments = _as_sweep_if_dry(arguments)
+    dry = any(_DRY.match(a) for a in arguments)
+    if dry and not any(flag in arguments for flag in _MULTIRUN):
+        return ["-m", *arguments]  # a sweep of one job makes no folder
     keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
     named = "study" in keys or "experiments" in keys
     if named or not any(flag in arguments for flag in _MULTIRUN):
-        return arguments
+        return list(arguments)
     given = without_launching([a for a in arguments if a not in _MULTIRUN])
     overrides = sorted(a for a in given if not _HOW_MUCH.match(a))
     # Beside the other overrides: argparse wants them in one piece.
@@ -169,13 +173,6 @@ def _multirun_first(arguments: Sequence[str]) -> list[str]:
     """Let `-m` stand among the overrides, which argparse wants in one piece."""
     flags = [a for a in arguments if a in _MULTIRUN]
     return [*flags[:1], *(a for a in arguments if a not in _MULTIRUN)]
-
-
-def _as_sweep_if_dry(arguments: Sequence[str]) -> list[str]:
-    """Let a line that is only to be told about make no folder: a sweep of one job does not."""
-    dry = any(_DRY.match(a) for a in arguments)
-    single = dry and not any(flag in arguments for flag in _MULTIRUN)
-    return ["-m", *arguments] if single else list(arguments)
 
 
 def _is_override(argument: str) -> bool:
@@ -207,35 +204,3 @@ def _job(
             refused.append(error)
 
     return job
-
-
-def _sentence(error: Exception) -> str:
-    """Turn Hydra's paragraphs into one sentence with a remedy."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first, quoted = lines[0], lines[0].split("'")
-    cause = str(error.__cause__ or "").strip().splitlines() or [""]
-    if first.startswith("Could not override"):
-        return f"{quoted[1]}: not a key of the configuration{did_you_mean(quoted[1], _keys())}"
-    if first.startswith("Error merging override"):
-        return f"{first.removeprefix('Error merging override ')}: {cause[0]}"
-    if "does not support sweep type" in first:
-        return "an interval is for a search: type hydra/sweeper=optuna too, or values: KEY=A,B"
-    if first.startswith("Error parsing override"):
-        return f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, lists in quotes"
-    if "Could not find" in first:
-        group, _, choice = quoted[-2].partition("/")
-        if group == "hydra":  # its own groups lie a level lower, and their choices in the message
-            group, _, choice = quoted[-2].rpartition("/")
-            told = takewhile(lambda line: not line.startswith("Config search path"), lines[2:])
-            options = [o for o in told if o != "basic" and not o.endswith("_schema")]
-        else:
-            options = choices(conf_dir() / group if group in GROUPS else experiments_dir())
-        return (
-            f"{group}={choice}: there is no such choice{did_you_mean(choice, options)}"
-            f" (there are {', '.join(options) or 'none'})"
-        )
-    return first
-
-
-def _keys() -> list[str]:
-    return [str(key) for key in schema()]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import refuse
 from distill_lab.schedules import stage_at, stage_ends
 
 _AUTO = 32
@@ -46,18 +46,15 @@ class AdamW:
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ConfigError(f"optim.lr={self.lr}: the learning rate must be above 0")
-        if self.rows < 1:
-            raise ConfigError(f"optim.batch_size={self.batch_size}: at least 1 row is needed")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"optim.warmup={self.warmup}: a share of the steps, 0 to 1")
-        if self.weight_decay < 0:
-            raise ConfigError(f"optim.weight_decay={self.weight_decay}: must not be negative")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"optim.betas={list(self.betas)}: two numbers from 0 to below 1")
-        if not self.eps >= 0:
-            raise ConfigError(f"optim.eps={self.eps}: must not be negative")
+        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        refuse({
+            f"optim.lr={self.lr}: the learning rate must be above 0": not self.lr > 0,
+            f"optim.batch_size={self.batch_size}: at least 1 row is needed": self.rows < 1,
+            f"optim.warmup={self.warmup}: a share of the steps, 0 to 1": not 0 <= self.warmup <= 1,
+            f"optim.weight_decay={self.weight_decay}: must not be negative": self.weight_decay < 0,
+            f"optim.betas={list(self.betas)}: two numbers from 0 to below 1": not two,
+            f"optim.eps={self.eps}: must not be negative": not self.eps >= 0,
+        })  # fmt: skip
 
     @property
     def rows(self) -> int:

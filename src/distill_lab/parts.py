@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +14,7 @@ from transformers import PretrainedConfig
 from distill_lab.augmentation import check_augment
 from distill_lab.budget import Budget, check_budget, mixed_precision
 from distill_lab.config import Config, build, check
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, faults_in
 from distill_lab.guards import (
     check_alignment,
     check_baseline,
@@ -85,18 +87,26 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
     Raises:
         UsageError: If keys or values cannot be used; with the faults of all parts.
     """
-    check(config)
-    built, faults = dict[str, Any](), list[str]()
+    faults, built = faults_in(partial(check, config)), dict[str, Any]()
+    unsound = {re.split(r"[.=:\[]", fault)[0] for fault in faults}  # cannot be built
     for name in _GROUPS:
         try:
-            built[name] = build(getattr(config, name))
+            if name not in unsound:
+                built[name] = build(getattr(config, name))
         except ConfigError as error:
             faults += error.faults
-    if faults := faults or [f"{key}: {why}" for key, why in unfit(asdict(config)).items()]:
-        raise ConfigError(faults)
+    if not faults:
+        faults += [f"{key}: {why}" for key, why in unfit(asdict(config)).items()]
     budget = Budget(config.trainer, config.callbacks, config.seed, workers=config.workers)
-    processes, world = check_budget(budget)
-    _check_auto(config)
+    processes = world = 1
+    if unsound.isdisjoint({"trainer", "callbacks"}):
+        try:
+            processes, world = check_budget(budget)
+            _check_auto(config)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
     return Parts(**built, processes=processes, world=world), replace(budget, world=world)
 
 

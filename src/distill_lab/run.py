@@ -25,6 +25,7 @@ from distill_lab.errors import ConfigError
 from distill_lab.evaluation import answers, score
 from distill_lab.heads import described
 from distill_lab.lab import Lab
+from distill_lab.launch.jobs import CONFIG_FILE
 from distill_lab.loggers import logged, report, title
 from distill_lab.model_card import save_student
 from distill_lab.models import count_parameters, state_fingerprint
@@ -79,13 +80,13 @@ def _compare(
     config: Config, out_dir: Path, provenance: Provenance, parts: Parts, budget: Budget
 ) -> Result:
     first = ranks.rank() == 0
-    if first:
-        Result.forget(out_dir)
-        write_atomically(out_dir / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     lab = Lab(Store(config.store_dir), parts.optim, budget, device_for(config.trainer), out_dir)
 
     plan = Reader(lab.store).plan(config, parts)
     data = plan.data
+    if first:  # from here on it is a run; what was refused leaves what was there
+        Result.forget(out_dir)
+        write_atomically(out_dir / CONFIG_FILE, yaml.safe_dump(asdict(config), sort_keys=False))
     with logged(config, out_dir, title(config, provenance, parts.task.name)) as loggers:
         teacher = parts.teacher.prepare(parts.task, data.for_teacher or data, lab)
         student = _student(parts, teacher, data, config.seed)

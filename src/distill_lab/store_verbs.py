@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from distill_lab.disk import in_bytes, saving
@@ -58,13 +59,14 @@ def show(root: Path) -> None:
     Raises:
         DataError: If the folder is not there.
     """
-    table = Table("entry", "what", "made", "size", title=str(root))
+    table = Table("entry", "what", "made", "size", title=str(root), box=box.SIMPLE_HEAD)
+    table.title_justify = "left"
     table.columns[-1].justify = "right"
     every = entries(root)
     for one in every:
         table.add_row(one.name, one.about, _ago(time.time() - one.made), in_bytes(one.size))
     table.add_section()
-    table.add_row(f"{len(every)} entries", "", "", in_bytes(sum(one.size for one in every)))
+    table.add_row(_counted(every), "", "", in_bytes(sum(one.size for one in every)))
     console().print(table)
 
 
@@ -103,8 +105,12 @@ def verify(root: Path) -> bool:
     faults = [(one, fault) for one in every if (fault := damage(one.path))]
     for one, fault in faults:
         print(f"{one.name}: {fault}; it is made again when it is needed")
-    print(f"{len(every)} entries, {len(faults)} damaged")
+    print(f"{_counted(every)}, {len(faults)} damaged")
     return not faults
+
+
+def _counted(every: Sequence[Entry]) -> str:
+    return "1 entry" if len(every) == 1 else f"{len(every)} entries"
 
 
 def _entry(path: Path) -> Entry:

@@ -24,6 +24,7 @@ def entry(**changed: Any) -> Entry:
         "rows": rows,
         "latency_p50_ms": 10.0,
         "latency_p95_ms": 20.0,
+        "latency_spread": 1.1,
         "examples_per_second": 300.0,
         "size_mb": 90.9,
         "parameters": 22_700_000,

@@ -61,7 +61,8 @@ def test_a_run_with_its_teacher_is_measured_and_told(
     after = json.loads((here / "run" / "result.json").read_text())
     after.pop("bench"), before.pop("bench")
     assert after == before
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "bench: 2 more rounds, less than a minute; --repetitions=N takes fewer" in err
     assert "mute: not measured: it has no tokeniser, and reviews: evaluation is text" in out
     assert "fewer than 6 rounds give no interval" in out and "not measured (" in out
     assert "added to run/result.json" in out

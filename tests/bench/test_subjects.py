@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from distill_lab.bench.asked import Asked
+from distill_lab.bench.notes import notes
+from distill_lab.bench.report import Report
 from distill_lab.bench.show import bench
 from distill_lab.bench.subjects import find, own_problem
 from distill_lab.errors import UsageError
@@ -51,6 +53,10 @@ def test_runs_share_their_teacher(run: Path, tmp_path: Path) -> None:
     found = find(["run", "other"], True, False)
     assert [each.name for each in found.subjects] == ["teacher", "run", "other"]
     assert [folder for folder, _ in found.subjects[0].owners] == [Path("run"), Path("other")]
+    assert [each.times for each in found.subjects] == [2, 1, 1]
+    assert notes(found, [], Report()) == [
+        "teacher (teacher of run, teacher of other): named 2 times, measured once"
+    ]
 
 
 @pytest.mark.parametrize("order", [1, -1])

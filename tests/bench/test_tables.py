@@ -9,8 +9,10 @@ import json
 import pytest
 from rich.console import Console
 
+from distill_lab.bench.entry import DISTURBED
+from distill_lab.bench.notes import notes
 from distill_lab.bench.report import Line, Report
-from distill_lab.bench.subjects import Subject
+from distill_lab.bench.subjects import Found, Subject
 from distill_lab.bench.tables import as_csv, as_json, as_markdown, as_table
 from distill_lab.bench.turns import Ratio
 from tests.bench.cases import entry
@@ -46,6 +48,14 @@ def printed(report: Report, width: int = 100) -> str:
     out = io.StringIO()
     Console(file=out, width=width).print(as_table(report), highlight=False)
     return out.getvalue()
+
+
+def test_what_was_disturbed_is_said(report: Report) -> None:
+    quiet = Line(Subject("a", "a", None), entry(model="a", latency_spread=DISTURBED))
+    noisy = Line(Subject("b", "b", None), entry(model="b", latency_spread=1.63))
+    assert notes(Found([], None, []), [], Report([quiet])) == []
+    (said,) = notes(Found([], None, []), [], Report([quiet, noisy]))
+    assert said.startswith("disturbed: ") and "for b, eager (1.6); " in said
 
 
 def test_the_terminal_shows_all_and_nothing_that_was_not_measured(report: Report) -> None:

@@ -12,6 +12,7 @@ from distill_lab.bench.turns import (
     examples_per_second,
     joules_per_thousand,
     latency_ms,
+    latency_spread,
     ratio,
     take_turns,
     times_as_many,
@@ -89,6 +90,12 @@ def test_percentiles_are_those_of_all_rows_and_rounds() -> None:
     assert latency_ms(some, 50) == pytest.approx(25.5)
     assert latency_ms(more, 50) == pytest.approx(51)
     assert latency_ms(more, 95) == pytest.approx(96)
+
+
+def test_the_spread_tells_a_round_that_was_disturbed() -> None:
+    rounds = [Round([0.01, 0.02, 0.03], 1, 1.0), Round([0.01, 0.05, 0.09], 1, 1.0)]
+    assert latency_spread(rounds) == pytest.approx(2.5)
+    assert latency_spread(rounds[:1]) == 1.0
 
 
 def test_throughput_is_the_median_of_the_rounds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -12,9 +13,13 @@ from rich.console import Console
 
 from distill_lab.errors import DataError
 from distill_lab.results.cells import cells
+from distill_lab.results.compare import comparisons
+from distill_lab.results.report.words import summary
 from distill_lab.results.result import Result
 from distill_lab.results.runs import collect
-from distill_lab.results.tables import run_table, tables
+from distill_lab.results.tables import fitting, run_table, tables
+from distill_lab.results.words import notes
+from tests.results.made import made, three
 
 
 def result(seed: int, temperature: float, student: float, baseline: float = 0.8) -> Result:
@@ -55,7 +60,7 @@ def printed(runs: list[Result]) -> str:
 def test_runs_that_differ_in_seed_alone_are_averaged_best_first() -> None:
     found = cells(RUNS)
     assert [cell.label for cell in found] == [
-        {"objective.temperature": "4.0"}, {"objective.temperature": "1.0"},
+        {"objective.temperature": "4"}, {"objective.temperature": "1"},
     ]  # fmt: skip
     assert found[0].score == pytest.approx(0.88)
     assert [len(cell.results) for cell in found] == [2, 2]
@@ -66,13 +71,51 @@ def test_the_selection_split_orders_them_and_the_evaluation_split_only_reports()
     for run, score in zip(runs, (0.9, 0.8, 0.8, 0.7), strict=True):
         run.cost["student"]["selection"] = score
     found = cells(runs)
-    assert [cell.label["objective.temperature"] for cell in found] == ["1.0", "4.0"]
+    assert [cell.label["objective.temperature"] for cell in found] == ["1", "4"]
     assert [cell.selection() for cell in found] == pytest.approx([0.85, 0.75])
     assert found[0].score < found[1].score
     first, second = (line for line in printed(runs).splitlines() if "student  " in line)
     assert "0.8500" in first and "0.7500" in second
     runs[0].cost["student"]["selection"] = None  # no epoch was scored
-    assert [cell.label["objective.temperature"] for cell in cells(runs)] == ["4.0", "1.0"]
+    assert [cell.label["objective.temperature"] for cell in cells(runs)] == ["4", "1"]
+
+
+def test_a_number_that_is_typed_is_that_of_the_yaml() -> None:
+    typed = [copy.deepcopy(run) for run in RUNS[2:]]
+    for run in typed:
+        run.seed, run.config["seed"] = run.seed + 2, run.seed + 2
+        run.config["objective"]["temperature"] = 4
+    found = cells([*RUNS, *typed])
+    assert [(cell.label, cell.seeds) for cell in found] == [
+        ({"objective.temperature": "4"}, [1, 2, 3, 4]), ({"objective.temperature": "1"}, [1, 2]),
+    ]  # fmt: skip
+
+
+def test_settings_that_are_equal_on_the_selection_split_are_said_to_be() -> None:
+    runs = copy.deepcopy(RUNS)
+    for run, score in zip(runs, (0.1, 0.2, 0.2, 0.1), strict=True):
+        run.cost["student"]["selection"] = score
+    (tied,) = comparisons(runs)
+    assert [line.label for line in tied.tied] == [line.label for line in tied.students]
+    assert "the first 2 students are equal there" in " ".join(notes(tied))
+    assert "2 are equal on the selection split" in summary(tied)[0]
+    runs[0].cost["student"]["selection"] = 0.3
+    (told,) = comparisons(runs)
+    assert len(told.tied) == 1 and "equal there" not in " ".join(notes(told))
+    assert "T=1 is first on the selection split" in summary(told)[0]
+
+
+def test_a_narrow_page_keeps_what_one_chooses_and_believes_by(tmp_path: Path) -> None:
+    for temperature in (1.0, 2.0):
+        made(tmp_path / f"{temperature}", three(1, 0.8), temperature=temperature)
+    (found,) = comparisons(collect([tmp_path]).results)
+    out = Console(width=80, file=StringIO())
+    table, without = fitting(found, out)
+    out.print(table)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "p" in without and "selection" not in without
+    assert "no evidence" in text or "better" in text
+    assert max(map(len, text.splitlines())) <= 80 and "0.8000" in text
 
 
 def test_settings_of_one_objective_do_not_tell_another_apart() -> None:
@@ -85,7 +128,7 @@ def test_settings_of_one_objective_do_not_tell_another_apart() -> None:
     assert [cell.label for cell in cells(runs)] == [{"objective": "jsd"}, {"objective": "hinton"}]
     runs[0].config["objective"]["temperature"] = 8.0
     labels = [cell.label for cell in cells(runs)]
-    assert {"objective": "hinton", "objective.temperature": "8.0"} in labels
+    assert {"objective": "hinton", "objective.temperature": "8"} in labels
     assert {"objective": "jsd"} in labels
 
 

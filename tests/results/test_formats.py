@@ -145,7 +145,7 @@ def test_csv_and_runs_are_read_again(tmp_path: Path) -> None:
     each = list(csv.DictReader(io.StringIO(formats.runs(runs))))
     assert len(each) == 4
     assert {(line["seed"], line["setting:objective.temperature"]) for line in each} == {
-        (seed, t) for seed in "01" for t in ("1.0", "4.0")
+        (seed, t) for seed in "01" for t in ("1", "4")
     }
     assert float(each[0]["student_accuracy"]) == runs[0].metrics["student"]["accuracy"]
     assert float(each[0]["teacher_accuracy"]) == runs[0].metrics["teacher"]["accuracy"]

@@ -10,11 +10,13 @@ import pytest
 from scipy import stats
 
 from distill_lab.errors import DataError
+from distill_lab.results.columns import columns
 from distill_lab.results.compare import Comparison, comparisons
 from distill_lab.results.gains import Gain
 from distill_lab.results.predictions import read_predictions
 from distill_lab.results.result import Result
 from distill_lab.results.runs import collect
+from distill_lab.results.words import in_words, notes
 from tests.results.made import LABELS, answers, made, three
 
 
@@ -251,3 +253,18 @@ def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:
 def test_results_know_their_folder(tmp_path: Path) -> None:
     made(tmp_path / "run", three(1, 0.8))
     assert Result.read(tmp_path / "run" / "result.json").folder == tmp_path / "run"
+
+
+def test_models_that_answer_alike_have_no_interval(tmp_path: Path) -> None:
+    same = answers(0.8, 5)
+    made(tmp_path / "run", {"teacher": answers(0.9, 0), "student": same, "baseline": same})
+    found = gain(tmp_path)
+    assert (found.mean, found.low, found.high, found.p) == (0.0, None, None, 1.0)
+    assert found.alike and found.verdict == "no evidence"
+    assert in_words("accuracy", found) == (
+        "gain in accuracy: +0.0000; student and baseline answer every row alike, which tells no"
+        " interval"
+    )
+    comparison = one(tmp_path)
+    assert "no interval: student and baseline answer every row alike" in " ".join(notes(comparison))
+    assert any("+0.0000 [no row differs]" in column.cells for column in columns(comparison))

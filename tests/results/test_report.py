@@ -357,7 +357,7 @@ def test_dominated_points_are_grey_and_the_front_has_its_models_colours(tmp_path
     assert traces["dominated"]["marker"]["color"] == "palette:faint"
     assert "baseline" not in traces and "triangle-up" in traces["dominated"]["marker"]["symbol"]
     on_it = {row[0] for row in view.grid.rows if row[-1] == "yes"}
-    assert on_it == {"T=8.0, eager", "teacher bert-base, eager"}
+    assert on_it == {"T=8, eager", "teacher bert-base, eager"}
 
 
 @pytest.mark.slow

@@ -177,7 +177,7 @@ def test_the_comparison_is_sorted_below_teacher_and_baseline(opened: Open) -> No
     browser.execute_script("arguments[0].click(); arguments[0].click()", button)
     assert browser.execute_script(models, table) == ["teacher", "baseline", *["student"] * 6]
     column = "return [...arguments[0].tBodies[1].rows].map(r => r.cells[1].textContent)"
-    assert browser.execute_script(column, table) == ["4.0", "4.0", "2.0", "2.0", "1.0", "1.0"]
+    assert browser.execute_script(column, table) == ["4", "4", "2", "2", "1", "1"]
 
 
 def test_the_search_counts_what_it_finds(opened: Open) -> None:

@@ -15,6 +15,8 @@ from distill_lab.results.report.curves import averaged, thinned
 from distill_lab.results.report.heat import axes, in_order, map_of
 from distill_lab.results.report.pareto import on_front
 from distill_lab.results.report.softness import samples
+from distill_lab.tasks.fidelity import fidelity
+from distill_lab.types import Problem
 
 
 def line(
@@ -127,14 +129,23 @@ def test_reliability_of_a_model_that_knows_itself() -> None:
     assert found.rows.sum() == len(logits) and (found.accuracy == 0).all()
 
 
+def test_the_error_is_that_which_the_run_has_told() -> None:
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(60, 3)), random.integers(3, size=60)
+    table = {"label": labels, "student_logits": list(logits), "student": logits.argmax(axis=1)}
+    told = fidelity(Problem("classification", ("a", "b", "c")), table)["student"]
+    error = reliability(logits, labels.astype(float)).error
+    assert error == pytest.approx(told["calibration_error"], abs=1e-6)
+
+
 def test_calibration_error_by_hand() -> None:
     odds = [math.log(0.8 / 0.2), math.log(0.6 / 0.4)]
     logits = np.array([[odds[0], 0.0]] * 4 + [[odds[1], 0.0]] * 2)
     labels = np.array([0, 0, 1, 1, 0, 1])
     # four rows 0.8 sure, half of them right; two 0.6 sure, half of them right
     assert reliability(logits, labels).error == pytest.approx((4 * 0.3 + 2 * 0.1) / 6)
-    # 0.61 and 0.69 are in one bin, where one of two is right; 0.68 and 0.72 in two
-    for sure, error in (((0.61, 0.69), 0.15), ((0.68, 0.72), (0.68 + 0.28) / 2)):
+    # of 15 bins 0.61 and 0.65 are in one, where one of two is right; 0.65 and 0.68 in two
+    for sure, error in (((0.61, 0.65), 0.13), ((0.65, 0.68), (0.65 + 0.32) / 2)):
         logits = np.array([[math.log(s / (1 - s)), 0.0] for s in sure])
         assert reliability(logits, np.array([1, 0])).error == pytest.approx(error)
 

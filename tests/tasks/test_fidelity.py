@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from distill_lab.better import CALIBRATION_BINS
 from distill_lab.results import Result
-from distill_lab.tasks.fidelity import BINS, fidelity
+from distill_lab.tasks.fidelity import fidelity
 from distill_lab.types import Problem
 
 CLASSES = Problem("classification", ("a", "b", "c"))
@@ -55,8 +56,8 @@ def test_calibration_error_by_hand() -> None:
     sure = probabilities(rows["student_logits"]).max(axis=1)
     right = rows["student"] == rows["label"]
     error = 0.0
-    for place in range(BINS):
-        inside = (sure > place / BINS) & (sure <= (place + 1) / BINS)
+    for place in range(CALIBRATION_BINS):
+        inside = (sure > place / CALIBRATION_BINS) & (sure <= (place + 1) / CALIBRATION_BINS)
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
     assert fidelity(CLASSES, rows)["student"]["calibration_error"] == pytest.approx(error, abs=1e-6)

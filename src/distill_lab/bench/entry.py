@@ -15,6 +15,8 @@ from distill_lab.plain_json import read_json
 from distill_lab.results.result import FILE
 from distill_lab.store import write_atomically
 
+DISTURBED = 1.5
+"""A `latency_spread` above which milliseconds are not to be trusted."""
 _IDENTITY = ("model", "form", "device", "machine", "rows")
 
 
@@ -31,6 +33,8 @@ class Entry:
             passes in batches (`batched`), and their `median_length` in tokens, None for pictures.
         latency_p50_ms: Median milliseconds of a row at batch 1, over all rows and repetitions.
         latency_p95_ms: The same, of which 5 in 100 take longer.
+        latency_spread: The greatest median latency of a repetition over the least one; far above 1
+            where the machine did other things.
         examples_per_second: Rows in batches by the seconds they took, median of the repetitions.
         size_mb: Bytes of the weights' files, in 10^6.
         parameters: Numbers that the model was trained with.
@@ -53,6 +57,7 @@ class Entry:
     rows: Mapping[str, Any]
     latency_p50_ms: float
     latency_p95_ms: float
+    latency_spread: float
     examples_per_second: float
     size_mb: float
     parameters: int

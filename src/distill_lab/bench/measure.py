@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,6 +16,7 @@ from distill_lab.bench.asked import Asked
 from distill_lab.bench.energy import Counter, counter
 from distill_lab.bench.entry import Entry
 from distill_lab.bench.machine import device_of, machine, versions_of
+from distill_lab.bench.notes import notes
 from distill_lab.bench.prepare import Prepared, prepare
 from distill_lab.bench.process import Measured
 from distill_lab.bench.report import Line, Report
@@ -25,6 +27,7 @@ from distill_lab.bench.turns import (
     examples_per_second,
     joules_per_thousand,
     latency_ms,
+    latency_spread,
     ratio,
     take_turns,
     times_as_many,
@@ -32,6 +35,8 @@ from distill_lab.bench.turns import (
 )
 from distill_lab.errors import ConfigError, DataError, UsageError, did_you_mean
 from distill_lab.evaluation import shown
+from distill_lab.launch.progress import in_words
+from distill_lab.results.show import console
 from distill_lab.serving.served import open_run
 from distill_lab.store import Store
 
@@ -114,7 +119,7 @@ def measure(asked: Asked, texts: Texts | None = None) -> Report:
             ]
     if not report.lines:
         raise DataError("\n".join(["nothing could be measured", *report.missing()]))
-    report.notes += [*_told(prepared), scene.counter.about]
+    report.notes += [*notes(found, prepared, report), scene.counter.about]
     return _compared(report, asked.against, rounds)
 
 
@@ -184,8 +189,21 @@ def _rounds(scene: _Scene, arms: Mapping[Key, _Arm]) -> dict[Key, list[Round]]:
         scene.asked.repetitions,
         scene.asked.warm_up,
         left_out,
-        lambda turns, count: shown(turns, count, "rounds"),
+        lambda turns, count: shown(_foretold(turns, count), count, "rounds"),
     )
+
+
+def _foretold(turns: Iterable[int], count: int) -> Iterator[int]:
+    """Give the turns; after the first one say how long the others will take."""
+    begun = time.monotonic()
+    for turn in turns:
+        if turn == 1:
+            minutes = (time.monotonic() - begun) * (count - 1) / 60
+            told = (
+                f"bench: {count - 1} more rounds, {in_words(minutes)}; --repetitions=N takes fewer"
+            )
+            console(error=True).print(told, highlight=False, markup=False)
+        yield turn
 
 
 def _entry(scene: _Scene, arm: _Arm, rounds: Sequence[Round]) -> Entry:
@@ -198,6 +216,7 @@ def _entry(scene: _Scene, arm: _Arm, rounds: Sequence[Round]) -> Entry:
         rows=arm.prepared.passes.rows,
         latency_p50_ms=round(latency_ms(rounds, 50), 4),
         latency_p95_ms=round(latency_ms(rounds, 95), 4),
+        latency_spread=round(latency_spread(rounds), 3),
         examples_per_second=round(examples_per_second(rounds), 3),
         size_mb=round(arm.size / _MB, 3),
         parameters=arm.prepared.parameters,
@@ -228,16 +247,3 @@ def _compared(report: Report, against: str | None, rounds: Mapping[Key, Sequence
             report.lines[at] = replace(line, soon=soon, many=many)
     report.against = f"{reference.entry.model}, {reference.entry.form}"
     return report
-
-
-def _told(prepared: Sequence[Prepared]) -> list[str]:
-    """Return what is to be said of the models that were measured together."""
-    notes = [f"{each.subject.name}: {note}" for each in prepared for note in each.notes]
-    medians = {each.subject.name: each.passes.rows["median_length"] for each in prepared}
-    if len(set(medians.values())) > 1:
-        said = ", ".join(f"{name} {length}" for name, length in medians.items())
-        notes.append(f"each model reads the texts in tokens of its own; median of a row: {said}")
-    kinds = {each.problem.kind for each in prepared}
-    if kinds & {"causal_lm", "masked_lm"}:
-        notes.append("a language model is measured at reading a text, not at writing one")
-    return notes

@@ -31,12 +31,14 @@ class Subject:
         path: Folder or hub name.
         problem: What it answers; None where it has no head of its own.
         owners: Runs whose results are told of it, with what they call it.
+        times: How often it was met among what was named.
     """
 
     name: str
     path: str
     problem: Problem | None
     owners: tuple[Owner, ...] = ()
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ def _once(subjects: Sequence[Subject]) -> list[Subject]:
             shared[place] = each
         else:
             owners = (*known.owners, *each.owners)
-            shared[place] = replace(known, name=_of_both(known, each), owners=owners)
+            name, times = _of_both(known, each), known.times + 1
+            shared[place] = replace(known, name=name, owners=owners, times=times)
     counts = Counter(each.name for each in shared.values())
     return [
         each if counts[each.name] == 1 else replace(each, name=f"{each.name} {each.path}")

@@ -152,6 +152,12 @@ def latency_ms(rounds: Sequence[Round], percent: float) -> float:
     return 1000 * percentile([each for one in rounds for each in one.single], percent)
 
 
+def latency_spread(rounds: Sequence[Round]) -> float:
+    """Return the greatest median latency of a round over the least one."""
+    medians = [one.p50 for one in rounds]
+    return max(medians) / min(medians)
+
+
 def examples_per_second(rounds: Sequence[Round]) -> float:
     """Return rows a second in batches, the median of the rounds."""
     return float(np.median([one.examples_per_second for one in rounds]))

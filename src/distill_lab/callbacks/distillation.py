@@ -130,7 +130,8 @@ class DistillationLoss(pl.Callback):
             self._warned = True
             log.warning(
                 "the term '%s' (%.3g) is more than %.0f times the term '%s' (%.3g): the smaller"
-                " one teaches next to nothing; look at lam, the temperature or the weights",
+                " one teaches next to nothing; look at lam, the temperature or the weights, or for"
+                " a soft term at a teacher that answers all rows alike",
                 large, parts[large], _DROWNS, small, parts[small],
             )  # fmt: skip
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from distill_lab.errors import FolderInUse
 from distill_lab.launch.jobs import RESULT_FILE
+from distill_lab.launch.traces import TRACES
 
 BUSY = FolderInUse.code  # exit code of a job that found its folder taken
 HELD = "~hydra.callbacks.folder_lock"  # typed for processes whose starter holds the lock
@@ -45,6 +46,7 @@ class FolderLock(Callback):
             return
         HydraConfig.instance().set_config(config)  # for interpolations of `hydra:`
         folder = Path(str(OmegaConf.select(config, "hydra.run.dir")))
+        TRACES.of_run(folder)
         lock = _lock(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +56,11 @@ class FolderLock(Callback):
         except OSError:  # of the disk, which Hydra meets next
             return
         self.lock = lock
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Note what stands in the folder of a sweep."""
+        HydraConfig.instance().set_config(config)
+        TRACES.of_sweep(Path(str(OmegaConf.select(config, "hydra.sweep.dir"))))
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """Let go of the folder."""

@@ -18,7 +18,7 @@ from distill_lab.config import Config
 from distill_lab.store import digest
 from distill_lab.values import leaves
 
-ERROR_FILE, RESULT_FILE = "error.txt", "result.json"
+CONFIG_FILE, ERROR_FILE, RESULT_FILE = "config.yaml", "error.txt", "result.json"
 SUBDIR = "hydra.sweep.subdir"
 CONSOLE_FILE = "console.log"
 _LONGEST_NAME = 120

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -35,12 +34,13 @@ from distill_lab.launch.jobs import (
     without_launching,
 )
 from distill_lab.launch.progress import Progress, failures
+from distill_lab.launch.traces import SWEEP_FILE
 from distill_lab.results.show import console
 from distill_lab.secret_values import refuse_kept
 
 log = logging.getLogger(__name__)
-_WRITTEN = "multirun.yaml"  # by Hydra, before jobs are known
 # Of Hydra's keys those that say where and how the jobs of a line run, not what one of them is.
+_GRID = "BasicSweeper"
 _OF_THE_SWEEP = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|run|mode)\b")
 
 
@@ -78,7 +78,6 @@ class Sweep:
             for some in (jobs, todo)
         )
         if dry:
-            self._leave_no_trace()
             console().print(jobs_table(jobs, foreseen), cost_table(foreseen.values()))
             return []
         reasons = self._run(todo, len(jobs))
@@ -89,14 +88,10 @@ class Sweep:
                 f"{len(failed)} of {len(jobs)} jobs failed; each has its {ERROR_FILE} in"
                 f" {failed[0][0].folder.parent}, and the same line tries them again"
             )
+        if jobs and _GRID in str(self.config.hydra.sweeper._target_):  # a search has more to come
+            log.info("sweep: finished; next: distill-lab compare %s", jobs[0].folder.parent)
         by_line = {job.overrides: job for job in jobs}
         return [_returned(by_line[line]) for line in lines if line in by_line]
-
-    def _leave_no_trace(self) -> None:
-        """Remove what Hydra has written of a sweep that was only told about."""
-        folder = Path(str(self.config.hydra.sweep.dir))
-        if {file.name for file in folder.glob("*")} == {_WRITTEN}:
-            shutil.rmtree(folder)
 
     def _refuse_secrets(self, jobs: Sequence[Job]) -> None:
         """Refuse secrets that an overlay holds, and delete Hydra's copy of them."""
@@ -105,7 +100,7 @@ class Sweep:
             OmegaConf.to_container(OmegaConf.masked_copy(job.config, names))
             for job, names in zip(jobs, own, strict=True)
         ]
-        refuse_kept(contents, Path(str(self.config.hydra.sweep.dir), _WRITTEN))
+        refuse_kept(contents, Path(str(self.config.hydra.sweep.dir), SWEEP_FILE))
 
     def _run(self, jobs: list[Job], of: int) -> dict[int, str]:
         """Run jobs; return why they failed, by number, of those that did."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 
 from torch import Tensor, nn
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, faults_in
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term
 
@@ -47,8 +48,9 @@ class Objective(nn.Module, ABC):
 
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5) -> None:
         super().__init__()
-        check_temperature(temperature)
-        check_lam(lam)
+        checks = partial(check_temperature, temperature), partial(check_lam, lam)
+        if faults := faults_in(*checks):
+            raise ConfigError(faults)
         self.temperature = temperature
         self.lam = lam
 

@@ -81,8 +81,13 @@ def flatten(result: Result) -> dict[str, Any]:
     for group, node in result.config.items():
         if group not in _NOT_COMPARED:
             found = leaves(node, group)
-            flat |= {key: value for key, value in found.items() if _is_setting(key)}
+            flat |= {key: _number(value) for key, value in found.items() if _is_setting(key)}
     return flat
+
+
+def _number(value: Any) -> Any:
+    """Return a number as it is typed: 4.0 of a yaml is the 4 of a command line."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_setting(key: str) -> bool:

@@ -42,14 +42,14 @@ def columns(comparison: Comparison) -> list[Column]:
         found.append(Column(name, name, [cell(line) for line in lines], spared, is_text))
 
     add("seeds", lambda line: str(len(line.seeds)) if line.seeds else "", 1)
-    add("selection", lambda line: "" if line.selection is None else f"{line.selection:.4f}", 3)
+    add("selection", lambda line: "" if line.selection is None else f"{line.selection:.4f}", 2)
     for place, metric in enumerate(comparison.metrics):
         # Of several further metrics the last goes first.
         add(metric, lambda line, name=metric: _metric(line, name), place and 10 + place)  # type: ignore[misc]
     if any(line.gain for line in lines):
         add("gain", _gain)
         if comparison.tested:
-            add("p", _level, 2)
+            add("p", _level, 3)
         add("verdict", lambda line: line.gain.verdict if line.gain else "", is_text=True)
     add("retention", _retention, 4)
     add("parameters", lambda line: millions(line.parameters), 5)
@@ -70,6 +70,8 @@ def _gain(line: Line) -> str:
     gain = line.gain
     if gain is None:
         return ""
+    if gain.alike:
+        return f"{gain.mean:+.4f} [no row differs]"
     if gain.low is None or gain.high is None:
         text = spread(gain.mean, gain.sd)
         return text if text.startswith("-") else f"+{text}"

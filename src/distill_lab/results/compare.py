@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isclose
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -119,6 +120,17 @@ class Comparison:
         return [line for line in self.lines if line.model == "student"]
 
     @property
+    def tied(self) -> list[Line]:
+        """The students that are as good as the first on the selection split, that one among them.
+
+        Empty where no run was scored there.
+        """
+        first = self.students[0].selection if self.students else None
+        if first is None:
+            return []
+        return [line for line in self.students if _same(line.selection, first)]
+
+    @property
     def tested(self) -> list[Gain]:
         """The gains under the main metric that were tested."""
         gains = [line.gain for line in self.students]
@@ -157,6 +169,11 @@ def _comparison(group: Group, tests: bool) -> Comparison:
         lines=lines,
         apart=group.apart,
     )
+
+
+def _same(one: float | None, other: float) -> bool:
+    """Whether two means are equal but for the order of their sums."""
+    return one is not None and isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _line(model: str, cell: Cell, gains: dict[str, Gain]) -> Line:

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 from distill_lab.results import inference
 
+ALIKE = "student and baseline answer every row alike, which tells no interval"
 MCNEMAR, ROWS, BOTH = "exact McNemar test", "bootstrap over rows", "bootstrap over rows and seeds"
 
 
@@ -19,7 +20,7 @@ class Gain:
         each: Of each seed; above 0 where the student is better, whichever way the metric runs.
         mean: Over the seeds.
         sd: Standard deviation over the seeds; None for one.
-        low, high: Ends of the 95 % interval; None if it is not tested.
+        low, high: Ends of the 95 % interval; None if it is not tested, or if no row differs.
         p: How often chance alone gives such a gain; None if it is not tested.
         adjusted: p after Holm's correction over the cells of the comparison.
         test: Name of the test that gave p; empty if there is none.
@@ -41,6 +42,11 @@ class Gain:
         """Return the gain of at least one seed, not yet tested."""
         sd = stdev(each) if len(each) > 1 else None
         return cls(tuple(each), mean(each), sd, why_not=why_not)
+
+    @property
+    def alike(self) -> bool:
+        """Whether student and baseline answer every row alike, so that there is no interval."""
+        return self.p is not None and self.low is None
 
     @property
     def seeds(self) -> int:

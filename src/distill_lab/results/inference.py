@@ -43,13 +43,13 @@ class Interval:
     """A gain with what is known of it.
 
     Attributes:
-        low: Lower end of the 95 % interval.
+        low: Lower end of the 95 % interval; None where no row tells one.
         high: Its upper end.
         p: How often chance alone gives a gain as far from 0; two-sided.
     """
 
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
 
 
@@ -66,7 +66,7 @@ def interval(gains: Sequence[float], samples: Floats, differing: int) -> Interva
     """
     center = math.fsum(gains) / len(gains)
     if differing == 0:
-        return Interval(center, center, 1.0)
+        return Interval(None, None, 1.0)
     rows = float(np.var(samples, ddof=1))
     seeds = float(np.var(gains, ddof=1)) / len(gains) if len(gains) > 1 else 0.0
     free = max(differing - 1, 1), max(len(gains) - 1, 1)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distill_lab.errors import DataError
-from distill_lab.launch.jobs import ERROR_FILE, last_error
+from distill_lab.launch.jobs import CONFIG_FILE, ERROR_FILE, last_error
 from distill_lab.results.cells import flatten
 from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.store import digest
 
-_CONFIG = "config.yaml"
 _OF_A_RUN = {"student", "checkpoints", ".hydra", "wandb"}  # folders in which no run lies
 _SHOWN = 3  # folders of a kind that are named
 
@@ -170,7 +169,7 @@ def _run_folders(path: Path) -> Iterator[Path]:
     """Give the folders of runs at or below a folder, in the order of their names."""
     for where, folders, files in os.walk(path):
         folders[:] = sorted(set(folders) - _OF_A_RUN)
-        if not {FILE, _CONFIG, ERROR_FILE}.isdisjoint(files):
+        if not {FILE, CONFIG_FILE, ERROR_FILE}.isdisjoint(files):
             yield Path(where)
 
 

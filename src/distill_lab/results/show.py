@@ -22,10 +22,14 @@ from distill_lab.results.words import fidelity_in_words, figures_text, in_words
 _WIDE = 160  # where nothing says how wide the page is, a table is not folded
 
 
-def console() -> Console:
-    """Return a console that does not fold tables when the output is a file or a pipe."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=_WIDE)
+def console(*, error: bool = False) -> Console:
+    """Return a console that does not fold tables when the output is a file or a pipe.
+
+    Args:
+        error: Whether it writes to the standard error.
+    """
+    terminal = Console(stderr=error)
+    return terminal if terminal.is_terminal else Console(stderr=error, width=_WIDE)
 
 
 def show_comparison(
@@ -94,7 +98,7 @@ def show_run(result: Result, folder: Path) -> None:
         _say(out, in_words(result.metric, gain))
     for line in fidelity_in_words(result.fidelity):
         _say(out, line)
-    _say(out, f"kept in {folder}")
+    _say(out, f"kept in {folder}; next: distill-lab report {folder} -o report.html")
 
 
 def _say(out: Console, line: str) -> None:

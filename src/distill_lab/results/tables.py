@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from statistics import mean, stdev
 
 from rich import box
@@ -19,6 +20,8 @@ from distill_lab.results.figures import millions, spread
 from distill_lab.results.result import Result
 from distill_lab.results.words import notes
 
+_NEEDED = 4  # what is spared less is what one chooses and believes by
+_SHORT = {"calibration_error": "ECE", "nll": "NLL"}
 __all__ = ["averaged", "comparison_table", "fitting", "millions", "run_table", "spread", "tables"]
 
 
@@ -62,14 +65,18 @@ def tables(results: Sequence[Result]) -> list[Table]:
     return [comparison_table(one) for one in comparisons(results)]
 
 
-def comparison_table(comparison: Comparison, without: Collection[str] = ()) -> Table:
+def comparison_table(
+    comparison: Comparison, without: Collection[str] = (), stacked: bool = False
+) -> Table:
     """Return the table of one comparison.
 
     Args:
         comparison: What is shown.
         without: Names of columns that are left out, see `columns.Column.name`.
+        stacked: Whether intervals stand below what they belong to.
     """
     shown = [column for column in columns(comparison) if column.name not in without]
+    shown = [_stacked(column) for column in shown] if stacked else shown
     table = Table(
         box=box.SIMPLE_HEAD,
         title=Text(comparison.title, style="italic"),
@@ -92,21 +99,31 @@ def comparison_table(comparison: Comparison, without: Collection[str] = ()) -> T
 def fitting(comparison: Comparison, out: Console) -> tuple[Table, list[str]]:
     """Return a comparison's table as wide as a page, and what was left out for it.
 
-    What can be spared goes first; model, settings, the main metric, the gain with its interval and
-    the verdict stay.
+    What can be spared goes first, and intervals below their numbers before what is chosen by;
+    model, settings, the main metric, the gain with its interval and the verdict stay.
 
     Args:
         comparison: What is shown.
         out: Says how wide the page is.
     """
     every = columns(comparison)
-    without: list[str] = []
+    without, stacked = list[str](), False
     for column in sorted(every, key=_spared, reverse=True):
-        shown = [one for one in every if one.name not in without]
-        if not column.spared or _width(shown) <= out.width:
+        if _width(every, without) <= out.width:
+            break
+        if column.spared < _NEEDED and not stacked:
+            every, stacked = [_stacked(one) for one in every], True
+            if _width(every, without) <= out.width:
+                break
+        if not column.spared:
             break
         without.append(column.name)
-    return comparison_table(comparison, without), without
+    return comparison_table(comparison, without, stacked), without
+
+
+def _stacked(column: Column) -> Column:
+    """Return a column with what stands in brackets in lines of their own."""
+    return replace(column, cells=[cell.replace(" [", "\n[") for cell in column.cells])
 
 
 def fidelity_table(comparison: Comparison) -> Table | None:
@@ -123,7 +140,7 @@ def fidelity_table(comparison: Comparison) -> Table | None:
     for key in comparison.keys:
         table.add_column(Text(above(key)), overflow="fold")
     for name in names:
-        table.add_column(Text(name.replace("_", " ")), justify="right")
+        table.add_column(Text(_SHORT.get(name, name.replace("_", " "))), justify="right")
     for line in comparison.lines:
         label = [line.label.get(key, "") for key in comparison.keys]
         told = [_told(name, line.fidelity.get(name)) for name in names]
@@ -143,10 +160,11 @@ def _spared(column: Column) -> int:
     return column.spared
 
 
-def _width(shown: Sequence[Column]) -> int:
+def _width(every: Sequence[Column], without: Collection[str]) -> int:
     """Return how wide a table is, each column with its space and a line between."""
-    widest = (max(map(cell_len, (column.heading, *column.cells))) for column in shown)
-    return sum(width + 3 for width in widest) + 1
+    shown = [one for one in every if one.name not in without]
+    lines = ("\n".join((one.heading, *one.cells)).split("\n") for one in shown)
+    return sum(max(map(cell_len, each)) + 3 for each in lines) + 1
 
 
 def averaged(values: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from distill_lab.results.compare import Comparison
 from distill_lab.results.figures import level
-from distill_lab.results.gains import MCNEMAR, Gain
+from distill_lab.results.gains import ALIKE, MCNEMAR, Gain
 from distill_lab.results.inference import LEVEL
 from distill_lab.results.published import Figure
 
@@ -35,9 +35,12 @@ def _splits(comparison: Comparison) -> str:
             "no run was scored on the selection split: the order is that of the evaluation split,"
             " so what stands first was chosen by the rows that are reported"
         )
+    tied = len(comparison.tied)
+    told = f"; the first {tied} students are equal there, and their order means nothing"
     return (
         f"the selection split ({chosen} held back of train) has chosen the epoch, orders the"
         " students and is what to choose settings by; the evaluation split is only reported"
+        + (told if tied > 1 else "")
     )
 
 
@@ -61,6 +64,8 @@ def _tests(comparison: Comparison) -> list[str]:
             said.append("two seeds tell little of how seeds differ, so their intervals are wide")
         if any(gain.test == MCNEMAR for gain in tested):
             said.append("McNemar's p is exact, the interval beside it a bootstrap's")
+        if any(gain.alike for gain in tested):
+            said.append(f"no interval: {ALIKE}")
     reasons = Counter(gain.why_not for gain in gains if gain.adjusted is None)
     for why, count in reasons.items():
         said.append(f"not tested ({count} of {len(gains)}): {why}")
@@ -87,6 +92,8 @@ def in_words(metric: str, gain: Gain) -> str:
         metric: The main metric.
         gain: Tested, or with the reason why it is not.
     """
+    if gain.alike:
+        return f"gain in {metric}: {gain.mean:+.4f}; {ALIKE}"
     if gain.p is None or gain.low is None or gain.high is None:
         return (
             f"gain in {metric}: {gain.mean:+.4f}; whether it is more than chance is not tested:"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, refuse
 from distill_lab.heads import new_network
 from distill_lab.students.base import Student
 from distill_lab.students.importance import most_important
@@ -94,16 +94,26 @@ class Layers(Student):
         importance_rows: int = 256,
         architecture: str | None = None,
     ) -> None:
-        if num_layers < 1:
-            raise ConfigError(f"student.num_layers={num_layers}: at least 1 layer is needed")
-        if importance_rows < 1:
-            raise ConfigError(f"student.importance_rows={importance_rows}: at least 1 is needed")
+        rows = importance_rows
+        refuse({
+            f"student.num_layers={num_layers}: at least 1 layer is needed": num_layers < 1,
+            f"student.importance_rows={rows}: at least 1 is needed": rows < 1,
+        })  # fmt: skip
         self.num_layers = num_layers
         self.select = select
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size
         self.importance_rows = importance_rows
         self.architecture = architecture
+
+    def _warn(self, teacher: PretrainedConfig) -> None:
+        """Say where a student is no smaller than its teacher."""
+        total = teacher.num_hidden_layers
+        if total == self.num_layers and not (self.hidden_size or self.intermediate_size):
+            log.warning(
+                "student: it takes all %d layers of its teacher, so it is no smaller;"
+                " student.num_layers=%d would take half of them", total, max(1, total // 2),
+            )  # fmt: skip
 
     def check(self, teacher: PretrainedConfig, data: Data) -> PretrainedConfig:
         """Refuse what the teacher has not; return the student's configuration.
@@ -139,6 +149,7 @@ class Layers(Student):
     def build(self, teacher: Source, data: Data) -> PreTrainedModel:
         """Return the student, in float32, with copies of the teacher's weights."""
         model = teacher.model
+        self._warn(model.config)
 
         def kept() -> Kept:
             log.info("student: what matters most, from %d rows", self.importance_rows)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from distill_lab.errors import ConfigError, DataError
-from distill_lab.tasks.files import column, read_table
+from distill_lab.tasks.columns import column
+from distill_lab.tasks.files import read_table
 from distill_lab.tasks.rows import Rows
 
 Proposals = npt.NDArray[np.int64]

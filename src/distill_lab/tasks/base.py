@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import refuse
 from distill_lab.forward import forward
 from distill_lab.store import Store
 from distill_lab.tasks.data import Data
@@ -65,18 +65,13 @@ class Task(ABC):
         selection_max: int,
     ) -> None:
         unknown = [m for m in metrics if m not in known]
-        if unknown or not metrics:
-            raise ConfigError(
-                f"task.metrics={list(metrics)}: choose at least one of {', '.join(known)}"
-            )
-        if not 0 < selection < 1:
-            raise ConfigError(
-                f"task.selection={selection}: a share of the training rows, between 0 and 1"
-            )
-        if max_length < self.shortest:
-            raise ConfigError(
-                f"task.max_length={max_length}: at least {self.shortest} tokens are needed"
-            )
+        named, least = f"task.metrics={list(metrics)}", self.shortest
+        share = f"task.selection={selection}: a share of the training rows, between 0 and 1"
+        refuse({
+            f"{named}: choose at least one of {', '.join(known)}": bool(unknown) or not metrics,
+            share: not 0 < selection < 1,
+            f"task.max_length={max_length}: at least {least} tokens are needed": max_length < least,
+        })  # fmt: skip
         self.name = name
         self.metrics = tuple(metrics)
         self.max_length = max_length

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from distill_lab.errors import ConfigError
-from distill_lab.tasks.files import Columns, read_table, to_rows
+from distill_lab.tasks.columns import Columns, to_rows
+from distill_lab.tasks.files import read_table
 from distill_lab.tasks.rows import Part, Rows, Splits, carve, joined, unlabelled
 from distill_lab.tasks.text import TextTask
 

@@ -16,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from distill_lab.better import CALIBRATION_BINS
 from distill_lab.tasks.squad_score import normalized
 from distill_lab.types import Problem
 
-BINS = 15
-"""Of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)."""
 Table = Mapping[str, npt.NDArray[Any] | list[Any]]
 Told = dict[str, float]
 
@@ -66,7 +65,7 @@ def _classes(table: Table, model: str) -> Told:
     labels = torch.as_tensor(np.asarray(table["label"]))
     own = _log_softmax(table, model)
     error = multiclass_calibration_error(
-        own.exp().float(), labels, num_classes=own.shape[1], n_bins=BINS, norm="l1"
+        own.exp().float(), labels, num_classes=own.shape[1], n_bins=CALIBRATION_BINS, norm="l1"
     )
     told = {"calibration_error": float(error), "nll": float(F.nll_loss(own, labels))}
     if model == "teacher" or "teacher_logits" not in table:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from distill_lab.tasks.augment import Augment
-from distill_lab.tasks.files import Columns, data_folder, read_glue_tsv, to_rows
+from distill_lab.tasks.columns import Columns, to_rows
+from distill_lab.tasks.files import data_folder, read_glue_tsv
 from distill_lab.tasks.hub import load_hub
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Part, Rows

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError, DataError, ModelError
+from distill_lab.errors import DataError, ModelError, refuse
 from distill_lab.forward import forward
 from distill_lab.generation import Sampling, generate
 from distill_lab.store import Store, digest
@@ -98,16 +98,17 @@ class Instruction(Task):
             name=name, metrics=metrics, known=_METRICS, max_length=max_length, selection=selection,
             selection_max=selection_max,
         )  # fmt: skip
-        for named, value in {"write_batch": write_batch, "max_new_tokens": max_new_tokens}.items():
-            if value < 1:
-                raise ConfigError(f"task.{named}={value}: at least 1 is needed")
-        if max_new_tokens >= max_length:
-            raise ConfigError(
-                f"task.max_new_tokens={max_new_tokens}: it leaves no room for a prompt within"
-                f" task.max_length={max_length}"
-            )
-        if not 0 <= on_policy <= 1:
-            raise ConfigError(f"task.on_policy={on_policy}: a share of the steps, from 0 to 1")
+        room = (
+            f"task.max_new_tokens={max_new_tokens}: it leaves no room for a prompt within"
+            f" task.max_length={max_length}"
+        )
+        share = f"task.on_policy={on_policy}: a share of the steps, from 0 to 1"
+        refuse({
+            f"task.write_batch={write_batch}: at least 1 is needed": write_batch < 1,
+            f"task.max_new_tokens={max_new_tokens}: at least 1 is needed": max_new_tokens < 1,
+            room: max_new_tokens >= max_length,
+            share: not 0 <= on_policy <= 1,
+        })  # fmt: skip
         self.scored_by = ["key"] if "exact" in metrics else []
         self.scored_by += ["answer"] if {"perplexity", "accuracy"} & set(metrics) else []
         self.train = Path(train)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
-from distill_lab.tasks.files import column, read_table
+from distill_lab.tasks.columns import column
+from distill_lab.tasks.files import read_table
 from distill_lab.tasks.rows import Ids, Part, spread
 
 Message = tuple[str, str]

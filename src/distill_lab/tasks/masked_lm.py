@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from distill_lab.errors import ConfigError, DataError, ModelError
+from distill_lab.errors import DataError, ModelError, refuse
 from distill_lab.tasks.blocks import BlockRows, MaskedRows, Masking
 from distill_lab.tasks.cuts import packed
 from distill_lab.tasks.language import LanguageTask
@@ -66,12 +66,12 @@ class MaskedLM(LanguageTask):
             known=("perplexity", "accuracy"), max_length=max_length, selection=selection,
             selection_max=selection_max,
         )  # fmt: skip
-        if not 0 < mask_share < 1:
-            raise ConfigError(f"task.mask_share={mask_share}: a share, between 0 and 1")
-        if not 0 <= smoothing <= 10:
-            raise ConfigError(f"task.smoothing={smoothing}: 0 to 10")
-        if draws is not None and not 1 <= draws <= 10_000:
-            raise ConfigError(f"task.draws={draws}: 1 to 10,000, or null for others in each epoch")
+        many = draws is not None and not 1 <= draws <= 10_000
+        refuse({
+            f"task.mask_share={mask_share}: a share, between 0 and 1": not 0 < mask_share < 1,
+            f"task.smoothing={smoothing}: 0 to 10": not 0 <= smoothing <= 10,
+            f"task.draws={draws}: 1 to 10,000, or null for others in each epoch": many,
+        })  # fmt: skip
         self.draws = draws
         self.mask_share = mask_share
         self.smoothing = smoothing

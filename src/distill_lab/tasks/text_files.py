@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,8 @@ import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.augment import Augment
-from distill_lab.tasks.files import Columns, labels, read_table, to_rows
+from distill_lab.tasks.columns import Columns, labels, to_rows
+from distill_lab.tasks.files import read_table
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Part, Rows, carve
 from distill_lab.tasks.text import TextTask
@@ -85,7 +87,9 @@ class TextFiles(TextTask):
         Raises:
             DataError: If a file cannot be used.
         """
+        self._check_files()
         table = self._table(self.train_file)
+        self.columns.check(table, self.train_file)
         self.problem = self._problem(table)
         fit_problem(self.metrics, self.problem)
         rows = to_rows(table, self.train_file, self.columns, self.problem)
@@ -96,6 +100,16 @@ class TextFiles(TextTask):
             evaluation = to_rows(table, self.evaluation_file, self.columns, self.problem)
             train = rows
         return train, {"evaluation": evaluation}
+
+    def _check_files(self) -> None:
+        named = {"train_file": self.train_file, "evaluation_file": self.evaluation_file}
+        absent = [
+            f"task.{key}={path}: there is no such file"
+            for key, path in named.items()
+            if path is not None and not os.path.isfile(path)  # false for what no file can be named
+        ]
+        if absent:
+            raise DataError("\n".join(absent))
 
     def _table(self, path: Path) -> pd.DataFrame:
         table = read_table(path)

@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from distill_lab import ranks
 from distill_lab.budget import Budget
 from distill_lab.csv_log import CsvLog
-from distill_lab.errors import ConfigError
+from distill_lab.errors import refuse
 from distill_lab.heads import has_head
 from distill_lab.lab import Lab
 from distill_lab.model_guards import check_fits, check_labels, check_learnable
@@ -88,15 +88,15 @@ class FineTuned(Teacher):
         cache_top_k: int | None = None,
         cache_temperatures: Sequence[float] | None = None,
     ) -> None:
-        if model is None and not scratch:
-            raise ConfigError("teacher.model: no model is named, and no teacher.scratch either")
+        nothing = "teacher.model: no model is named, and no teacher.scratch either"
         rows = 1 if batch_size == "auto" else batch_size
         counts = {"epochs": (epochs, 1), "batch_size": (rows, 1), "seed": (seed, 0)}
-        for name, (value, least) in counts.items():
-            if value < least:
-                raise ConfigError(f"teacher.{name}={value}: at least {least} is needed")
-        if not lr > 0:
-            raise ConfigError(f"teacher.lr={lr}: the learning rate must be above 0")
+        refuse({
+            nothing: model is None and not scratch,
+            f"teacher.lr={lr}: the learning rate must be above 0": not lr > 0,
+            **{f"teacher.{name}={value}: at least {least} is needed": value < least
+               for name, (value, least) in counts.items()},
+        })  # fmt: skip
         self.model = model
         self.finetune = finetune
         self.epochs = epochs

@@ -36,8 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="distill-lab predict",
         description="Ask the student of a finished run, or an exported folder. Without texts and"
-        " without --file, lines of standard input are answered as they come: the answer, a tab, the"
-        " line; of tasks on pairs, a tab stands between both texts.",
+        " without --file, lines of standard input are answered as they come: the answer, of classes"
+        " its probability, and the line, with tabs between them; of tasks on pairs, a tab stands"
+        " between both texts.",
     )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder of a run, or what export has made of it"
@@ -106,7 +107,7 @@ def _answer(given: argparse.Namespace) -> None:
         chosen = predicting.Chosen(given.text, given.pair)
         predicting.of_file(served, given.file, given.output, chosen, options)
         if given.output:
-            print(f"distill-lab: kept in {given.output}", file=sys.stderr)
+            print(f"kept in {given.output}", file=sys.stderr)
     elif given.texts:
         for line in predicting.of_texts(served, given.texts, options):
             print(line)

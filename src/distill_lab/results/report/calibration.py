@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from distill_lab.better import CALIBRATION_BINS
 from distill_lab.results.report.answers import Answers, Floats
 from distill_lab.results.report.figure import Figure, Grid, View, hover, layout, titled
 from distill_lab.results.report.palette import DASHES, MODELS, SYMBOLS, colour
 from distill_lab.results.report.study import named
-
-_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Reliability:
         return float((self.rows * gaps).sum() / self.rows.sum())
 
 
-def reliability(logits: npt.NDArray[Any], label: Floats, bins: int = _BINS) -> Reliability:
+def reliability(
+    logits: npt.NDArray[Any], label: Floats, bins: int = CALIBRATION_BINS
+) -> Reliability:
     """Return how sure a model is and how often it is right.
 
     Args:
@@ -77,21 +79,29 @@ def reliability_of(answers: Answers) -> Figure:
     if answers.runs[0].kind != "classification" or not runs:
         return Figure("calibration", title, about=["Only classes with logits have a confidence."])
     found: dict[str, Reliability] = {}
+    errors: dict[str, float] = {}
     for model in MODELS:
         having = [run for run in runs if model in run.logits]
         if having:
             logits = np.concatenate([run.logits[model] for run in having])
             labels = np.concatenate([run.label for run in having if run.label is not None])
             found[model] = reliability(logits, labels)
+            errors[model] = mean(_error(run.logits[model], run.label) for run in having)
     about = [
         f"How often a model is right when it is so sure, rows of all seeds of"
         f" {named(answers.setting)} together. On the diagonal it is as sure as it should be,"
-        " below it surer. ECE is the expected calibration error over ten bins of equal width."
+        f" below it surer. ECE is the expected calibration error over {CALIBRATION_BINS} bins of"
+        " equal width, mean over the seeds."
     ]
-    return Figure("calibration", title, [_view(found)], about)
+    return Figure("calibration", title, [_view(found, errors)], about)
 
 
-def _view(found: dict[str, Reliability]) -> View:
+def _error(logits: npt.NDArray[Any], label: Floats | None) -> float:
+    assert label is not None
+    return reliability(logits, label).error
+
+
+def _view(found: dict[str, Reliability], error: dict[str, float]) -> View:
     data: list[dict[str, Any]] = [{
         "type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip",
         "showlegend": False, "line": {"color": colour("faint"), "width": 1},
@@ -101,7 +111,7 @@ def _view(found: dict[str, Reliability]) -> View:
         triples = list(zip(each.confidence, each.accuracy, each.rows, strict=True))
         rows += [[model, f"{c:.3f}", f"{a:.3f}", f"{n:,}"] for c, a, n in triples]
         data.append({
-            "type": "scatter", "mode": "lines+markers", "name": f"{model}, ECE {each.error:.3f}",
+            "type": "scatter", "mode": "lines+markers", "name": f"{model}, ECE {error[model]:.4f}",
             "x": [round(c, 4) for c, _, _ in triples], "y": [round(a, 4) for _, a, _ in triples],
             "hoverinfo": "text",
             "hovertext": [
@@ -116,7 +126,7 @@ def _view(found: dict[str, Reliability]) -> View:
     low = min(float(each.confidence.min()) for each in found.values())
     x = {**titled("confidence"), "range": [max(0.0, low - 0.05), 1.02]}
     y = {**titled("share right"), "range": [0, 1.04]}
-    errors = ", ".join(f"{model} {each.error:.3f}" for model, each in found.items())
+    errors = ", ".join(f"{model} {value:.4f}" for model, value in error.items())
     headings = ["model", "confidence", "share right", "rows"]
     return View(
         "reliability", {"data": data, "layout": layout(x, y)},

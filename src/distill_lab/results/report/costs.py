@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
+from distill_lab.bench.entry import DISTURBED
 from distill_lab.results.compare import Line
 from distill_lab.results.report.study import named, score
 from distill_lab.results.result import Result
@@ -34,6 +35,7 @@ class Point:
         score: Main metric on the evaluation split, mean over seeds.
         costs: By the keys of `distill-lab bench`; what was not measured is not there.
         form: How it was served.
+        disturbed: Whether the machine did other things while it was measured.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Point:
     score: float
     costs: Mapping[str, float]
     form: str = ""
+    disturbed: bool = False
 
 
 def counted(settings: Sequence[Line]) -> list[Point]:
@@ -94,7 +97,8 @@ def by_place(settings: Sequence[Line]) -> dict[str, list[Point]]:
                 of_form[place, rows, str(entry.get("form", ""))].append(entry)
         for (place, rows, form), entries in of_form.items():
             full = f"{name}, {form}" if form else name
-            point = Point(model, full, worth, _costs(entries), form)
+            noisy = any(entry.get("latency_spread", 1.0) > DISTURBED for entry in entries)
+            point = Point(model, full, worth, _costs(entries), form, noisy)
             found[place, rows].append(point)
     places = [place for place, _ in found]
     return {

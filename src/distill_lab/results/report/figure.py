@@ -110,6 +110,17 @@ def layout(x: Mapping[str, Any], y: Mapping[str, Any], **more: Any) -> dict[str,
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif"
 
 
+def share_range(values: Sequence[float]) -> dict[str, Any]:
+    """Return the ends that an axis of shares does not pass, whatever its bars; else nothing.
+
+    Args:
+        values: What is drawn.
+    """
+    if not values or min(values) < 0 or max(values) > 1:
+        return {}
+    return {"minallowed": -0.02, "maxallowed": 1.02}
+
+
 def titled(text: str) -> dict[str, Any]:
     """Return the title of an axis."""
     return {"title": {"text": plain(text), "standoff": 8}}

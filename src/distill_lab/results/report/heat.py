@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from distill_lab.better import sign
 from distill_lab.results.compare import Line
-from distill_lab.results.report.figure import Figure, Grid, Spec, View, hover, layout, plain, titled
+from distill_lab.results.report.figure import (
+    Figure,
+    Grid,
+    Spec,
+    View,
+    hover,
+    layout,
+    plain,
+    share_range,
+    titled,
+)
 from distill_lab.results.report.palette import colour, scale
 from distill_lab.results.report.study import gained, metric_of, named, score, seeds, short
 from distill_lab.results.tables import spread
@@ -121,7 +131,7 @@ def _view(slice_name: str, settings: Sequence[Line], keys: Sequence[str], shown:
     best = settings[0]
     sentence = (
         f"{name} over {' and '.join(short(key) for key in keys)}, {len(known)} settings;"
-        f" the selection split puts {named(best)} first: {shown.text(best)}."
+        f" the first of the selection split, {named(best)}: {shown.text(best)}."
     )
     headings = [*(short(key) for key in keys), "seeds", shown.name]
     rows = [[*(s.label[key] for key in keys), str(len(s.results)), shown.text(s)] for s in known]
@@ -214,6 +224,7 @@ def _line(settings: Sequence[Line], keys: Sequence[str], shown: _Shown) -> Spec:
     }  # fmt: skip
     x = {**titled(short(keys[0])), "type": "category"}
     y = titled(shown.name + (" (95 % interval)" if is_gain else " (± sd)"))
+    y |= {} if is_gain else share_range([value for value in values if value is not None])
     lines = layout(x, {**y, "zeroline": is_gain, "zerolinecolor": colour("muted")})
     return {"data": [line], "layout": lines}
 

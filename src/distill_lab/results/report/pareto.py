@@ -48,6 +48,12 @@ def front_of(settings: Sequence[Line], key: str = "pareto") -> Figure:
             "The score of a form with int8 is that of the float32 model; the README of the"
             " exported folder tells how far it lies off."
         )
+    noisy = [point.name for points in measured.values() for point in points if point.disturbed]
+    if noisy:
+        about.append(
+            f"Disturbed while it was measured, so that its milliseconds hold less than its ratios:"
+            f" {', '.join(noisy)}."
+        )
     if not any("energy_j" in point.costs for points in measured.values() for point in points):
         about.append("Energy: not measured.")
     return Figure(key, title, views, about)
@@ -79,8 +85,9 @@ def _view(cost: str, place: str, points: Sequence[Point], metric: str) -> View:
     name = f"{title}; {place}" if place else title
     front = [p for p, flag in zip(having, flags, strict=True) if flag]
     front.sort(key=lambda point: point.costs[cost])
+    many = "1 model" if len(having) == 1 else f"{len(having)} models"
     sentence = (
-        f"{metric} against {title} for {len(having)} models. On the Pareto front, cheapest first:"
+        f"{metric} against {title} for {many}. On the Pareto front, cheapest first:"
         f" {', '.join(p.name for p in front)}."
     )
     rows = [

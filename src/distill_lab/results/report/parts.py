@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from distill_lab.results.report.answers import Answers, Floats, OfRun, models_of
-from distill_lab.results.report.figure import Figure, Grid, View, hover, layout, plain, titled
+from distill_lab.results.report.figure import (
+    Figure,
+    Grid,
+    View,
+    hover,
+    layout,
+    plain,
+    share_range,
+    titled,
+)
 from distill_lab.results.report.palette import SYMBOLS, colour
 from distill_lab.results.report.study import named
 from distill_lab.results.tables import spread
@@ -37,7 +46,8 @@ def by_class(answers: Answers) -> Figure:
     ]
     if len(classes) < (counts > 0).sum():
         about.append(f"The {_CLASSES} classes with most rows of {(counts > 0).sum()} are shown.")
-    return Figure("classes", title, [_view("recall by class", masks, runs, "class")], about)
+    view = _view("recall by class", masks, runs, "class", "recall")
+    return Figure("classes", title, [view], about)
 
 
 def by_length(answers: Answers, lengths: Floats | None = None, unit: str = "tokens") -> Figure:
@@ -64,7 +74,8 @@ def by_length(answers: Answers, lengths: Floats | None = None, unit: str = "toke
     masks = _bins(lengths)
     if len(masks) < 2:
         return Figure("lengths", title, about=["All rows have about the same length."])
-    view = _view(f"{runs[0].told} by length", masks, runs, f"length in {unit}")
+    over = f"length in {unit}"
+    view = _view(f"{runs[0].told} by length", masks, runs, over, runs[0].told)
     about = [
         f"{runs[0].told.capitalize()} on rows of each length, for {named(answers.setting)}; as many"
         " rows in each group as their lengths allow."
@@ -93,8 +104,10 @@ def _bins(lengths: Floats) -> list[tuple[str, Any]]:
     return found
 
 
-def _view(name: str, masks: Sequence[tuple[str, Any]], runs: Sequence[OfRun], over: str) -> View:
-    models, told = models_of(runs), runs[0].told
+def _view(
+    name: str, masks: Sequence[tuple[str, Any]], runs: Sequence[OfRun], over: str, told: str
+) -> View:
+    models = models_of(runs)
     names = [part for part, _ in masks]
     scores = {
         model: [[float(run.scores[model][mask].mean()) for run in runs] for _, mask in masks]
@@ -110,8 +123,10 @@ def _view(name: str, masks: Sequence[tuple[str, Any]], runs: Sequence[OfRun], ov
     mode = "markers" if over == "class" else "lines+markers"  # classes have no order
     data = [{**_trace(model, names, scores[model], told), "mode": mode} for model in models]
     x = {**titled(over), "type": "category"}
+    values = [value for of_part in scores.values() for each in of_part for value in each]
+    y = {**titled(told), **share_range(values)}
     return View(
-        name, {"data": data, "layout": layout(x, titled(told))}, _said(name, masks, scores),
+        name, {"data": data, "layout": layout(x, y)}, _said(name, masks, scores),
         Grid(name, headings, rows),
     )  # fmt: skip
 

@@ -89,6 +89,8 @@ def gained(line: Line) -> str:
     gain = line.gain
     if gain is None:
         return "no baseline"
+    if gain.alike:
+        return f"{gain.mean:+.4f}, no row differs"
     if gain.low is None or gain.high is None:
         return f"{gain.mean:+.4f}, no interval"
     return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from distill_lab.results.compare import Comparison, Line
+from distill_lab.results.gains import ALIKE
 from distill_lab.results.report.figure import Entry, Grid
 from distill_lab.results.report.study import Study, gained, named, score, seeds, short
 from distill_lab.results.tables import millions, spread
@@ -73,16 +74,22 @@ def _chosen(comparison: Comparison, best: Line) -> str:
     held = f"{comparison.rows.get('selection', 0):,} training rows held back"
     if count == 1:
         return f"One setting: {metric} {best.selection:.4f} on the selection split ({held})."
-    return (
-        f"Of {count} settings {named(best)} is first on the selection split ({held}, {metric}"
-        f" {best.selection:.4f})."
-    )
+    value = f"({held}, {metric} {best.selection:.4f})"
+    tied = len(comparison.tied)
+    if tied > 1:
+        return (
+            f"Of {count} settings {tied} are equal on the selection split {value}. {named(best)} is"
+            " one of them and shown below; nothing but the order of the runs puts it first."
+        )
+    return f"Of {count} settings {named(best)} is first on the selection split {value}."
 
 
 def _gain(line: Line) -> str:
     gain = line.gain
     if gain is None:
         return _NO_GAIN
+    if gain.alike:
+        return f"Its gain over the baseline is {gain.mean:+.4f}: {ALIKE}."
     if gain.low is None or gain.high is None:
         why = f" ({gain.why_not})" if gain.why_not else ""
         return f"Its gain over the baseline is {gain.mean:+.4f}, which is not tested{why}."

@@ -52,10 +52,11 @@ def write_report(
         write_atomically(output, content)
     out = console()
     size = in_bytes(output.stat().st_size)
-    line = f"{output}: {len(page.study.results)} runs, {size}"
+    runs = len(page.study.results)
+    line = f"{output}: {runs} run{'s' * (runs != 1)}, {size}"
     out.print(line, highlight=False, soft_wrap=True, markup=False)
     if pictures:
-        out.print(
-            f"{pictures}: {len(files)} pictures", highlight=False, soft_wrap=True, markup=False
-        )
+        count = sum(map(len, files.values()))
+        told = f"{pictures}: {count} picture{'s' * (count != 1)}"
+        out.print(told, highlight=False, soft_wrap=True, markup=False)
     return page
