@@ -14,6 +14,7 @@ import torch
 from distill_lab.config import build
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.hydra_entry import compose
+from distill_lab.launch.forecast import foresee
 from distill_lab.objectives.dkd import DKD
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.objectives.hinton import Hinton
@@ -44,20 +45,25 @@ def domain(files: Path, **settings: object) -> Domain:
     return Domain(source=source, target_file=str(files / "products.csv"), **settings)  # type: ignore[arg-type]
 
 
+def line(files: Path, encoder: Path, tmp_path: Path) -> list[str]:
+    """Return what is typed for a small run."""
+    return [
+        "task=domain",
+        f"task.target_file={files}/products.csv",
+        "~task.source",
+        "+task.source={_target_: distill_lab.tasks.TextFiles, train_file:"
+        f" {files}/films.csv, text: text, label: label, metrics: [accuracy], max_length: 32}}",
+        f"teacher.model={encoder}", "teacher.epochs=4", "teacher.batch_size=8",
+        "teacher.lr=2e-3", "student=layers", "student.num_layers=2", "optim.lr=1e-3",
+        "optim.batch_size=8", "trainer.max_epochs=2", "trainer.accelerator=cpu",
+        "trainer.log_every_n_steps=1", f"store_dir={tmp_path}/store",
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def adapt(files: Path, encoder: Path, tmp_path: Path) -> Callable[..., Result]:
     def go(*overrides: str, out: str = "run") -> Result:
-        base = [
-            "task=domain",
-            f"task.target_file={files}/products.csv",
-            "~task.source",
-            "+task.source={_target_: distill_lab.tasks.TextFiles, train_file:"
-            f" {files}/films.csv, text: text, label: label, metrics: [accuracy], max_length: 32}}",
-            f"teacher.model={encoder}", "teacher.epochs=4", "teacher.batch_size=8",
-            "teacher.lr=2e-3", "student=layers", "student.num_layers=2", "optim.lr=1e-3",
-            "optim.batch_size=8", "trainer.max_epochs=2", "trainer.accelerator=cpu",
-            "trainer.log_every_n_steps=1", f"store_dir={tmp_path}/store",
-        ]  # fmt: skip
+        base = line(files, encoder, tmp_path)
         return run(compose(*besides(base, overrides), *overrides), tmp_path / out)
 
     return go
@@ -193,6 +199,17 @@ def test_a_student_learns_a_domain_without_its_labels(
     assert "train/soft_unlabelled" in curve
     assert ("train/hard" in curve) == (transfer == "both")
     assert result.cost["baseline"]["examples"] == 2 * 288  # the labelled rows
+
+
+@pytest.mark.parametrize("transfer", ["target", "both"])
+def test_what_it_takes_is_foreseen(
+    transfer: str, files: Path, encoder: Path, tmp_path: Path
+) -> None:
+    typed = [*line(files, encoder, tmp_path), f"task.transfer={transfer}", "baseline=false"]
+    (found,) = foresee([compose(*typed)], pieces=True)
+    told = {piece.kind: piece.seconds for piece in found.pieces}
+    assert not found.faults and told.keys() == {"teacher", "signals", "student"}
+    assert all(seconds > 0 for seconds in told.values())
 
 
 def test_what_is_learned_from_changes_no_teacher(

@@ -60,7 +60,8 @@ class Speed:
         model = new_network(config, self.problem).train(train).requires_grad_(train)
         model.to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), fused=True) if train else None
-        started, each, rows = time.perf_counter(), list[float](), rows.labelled()
+        started, each = time.perf_counter(), list[float]()
+        rows = rows.labelled() or rows  # those that the teacher learns from, if there are any
         for batch in itertools.islice(training_batches(rows, batch_size, seed=0), _BATCHES):
             before = time.perf_counter()
             answer = forward(model, batch.to(self.device)).logits
