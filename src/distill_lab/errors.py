@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
@@ -94,6 +95,12 @@ class OthersGone(JobsFailed):
             f"process {rank} of {world}: {self.SAID} ({told}), so this one does too; the same line"
             " goes on when all are started again"
         )
+
+
+def go_online() -> str:
+    """Return what is to be done where something is not on this machine."""
+    name = next((n for n in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE") if os.environ.get(n)), "")
+    return f"go online ({name} is set, which forbids it)" if name else "go online"
 
 
 # What other programs and papers call our keys.

@@ -138,7 +138,7 @@ def _of_file(task: Glue, path: Path) -> tuple[list[Any], Asked]:
 
 
 def _of_hub(task: Glue, part: str) -> tuple[list[Any], Asked]:
-    rows = load_hub(task.hub, task.name, part)
+    rows = load_hub(task.hub, task.name, part, "--file")
     columns = task.hub_columns
     second = None if columns.pair is None else list(rows[columns.pair])
     asked = Asked(list(rows[columns.text]), second, lambda at: f"{task.hub}/{part}, row {at}")

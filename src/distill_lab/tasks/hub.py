@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, go_online
 
 
-def load_hub(name: str, config: str | None, split: str) -> Any:
+def load_hub(name: str, config: str | None, split: str, key: str = "task.data_dir") -> Any:
     """Load one split of a hub dataset.
+
+    Args:
+        name: Of the dataset.
+        config: Which of its configurations.
+        split: Which split.
+        key: Configuration key that names a folder or files instead.
 
     Raises:
         DataError: If it can be found neither in the cache nor over the network.
@@ -21,5 +27,5 @@ def load_hub(name: str, config: str | None, split: str) -> Any:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DataError(
             f"task: {name}/{config or split} is neither in the hub cache nor within reach, or has"
-            f" no such part ({reason}); name local files, check the name, or go online"
+            f" no such part ({reason}); name local files ({key}=), check the name, or {go_online()}"
         ) from error

@@ -100,7 +100,7 @@ def find_text(places: Sequence[str], key: str, column: str, lines: bool) -> Text
 
 @lru_cache
 def _loaded(name: str, config: str, split: str) -> Any:
-    return load_hub(name, config or None, split)
+    return load_hub(name, config or None, split, "task.train")
 
 
 def _lines(texts: Iterator[str]) -> Iterator[str]:
