@@ -117,9 +117,10 @@ def _spec(
     return {"data": [trace for trace in data if trace["x"]], "layout": layout(x, titled(metric))}
 
 
-def _side(share: float) -> str:
-    """Return where a name stands, so that it is not cut at the edge of the picture."""
-    return "top right" if share < 0.2 else "top left" if share > 0.8 else "top center"
+def _side(share: float, model: str) -> str:
+    """Return where a name stands: not cut at the edge, and not over that of a student as good."""
+    height = "bottom" if model == "baseline" else "top"
+    return f"{height} {'right' if share < 0.2 else 'left' if share > 0.8 else 'center'}"
 
 
 def _trace(
@@ -133,7 +134,7 @@ def _trace(
         "name": model or "dominated",
         "x": [p.costs[cost] for p in points], "y": [p.score for p in points],
         "text": [plain(p.name) for p in points] if written else [],
-        "textposition": [_side(p.costs[cost] / most) for p in points],
+        "textposition": [_side(p.costs[cost] / most, p.model) for p in points],
         "hovertext": [
             hover([p.name, f"{metric}: {p.score:.4f}", f"{COSTS[cost]}: {p.costs[cost]:,.4g}",
                    *notes])
