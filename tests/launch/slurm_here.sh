@@ -92,7 +92,10 @@ stop() {
         for _ in $(seq 20); do [ -z "$(squeue -h)" ] && break; sleep 1; done
     fi
     for name in slurmd slurmctld; do
-        running "$STATE/$name.pid" && kill "$(cat "$STATE/$name.pid")"
+        running "$STATE/$name.pid" || continue
+        pid="$(cat "$STATE/$name.pid")"
+        kill "$pid"
+        for _ in $(seq 40); do kill -0 "$pid" 2>/dev/null || break; sleep 0.5; done  # it still writes
     done
     rm -f "$CONF"
     rm -rf "$STATE"
