@@ -17,7 +17,7 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from distill_lab import ranks
 from distill_lab.config import build
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, first_line
 from distill_lab.guards import tell_slow_precision
 from distill_lab.sharding import check_division, check_strategy, strategy
 from distill_lab.under_lightning import quiet
@@ -161,7 +161,7 @@ def check_budget(budget: Budget) -> tuple[int, int]:
             chosen = {**budget.trainer, "strategy": strategy(budget.trainer)}
             trainer: pl.Trainer = build(chosen, logger=False, callbacks=callbacks)
     except _REFUSALS as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"trainer: {reason}") from error
     check_division(budget.trainer, trainer)
     for one in (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)):

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distill_lab.errors import ConfigError, UsageError, did_you_mean
+from distill_lab.errors import ConfigError, UsageError, did_you_mean, first_line
 from distill_lab.folders import leads_out
 from distill_lab.secret_values import secrets_in
 from distill_lab.signatures import Node, faults_of
@@ -97,9 +97,7 @@ def plain(composed: DictConfig) -> Config:
     try:
         content = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(
-            f"{error.full_key or 'config'!s}: {str(error).splitlines()[0]}"
-        ) from error
+        raise ConfigError(f"{error.full_key or 'config'!s}: {first_line(error)}") from error
     assert isinstance(content, dict)
     known = {item.name for item in fields(Config)}
     extra = [

@@ -97,6 +97,12 @@ class OthersGone(JobsFailed):
         )
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, or the name of its type where it says nothing."""
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[0]
+
+
 def go_online() -> str:
     """Return what is to be done where something is not on this machine."""
     name = next((n for n in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE") if os.environ.get(n)), "")

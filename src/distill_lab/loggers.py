@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from distill_lab import ranks
 from distill_lab.config import Config, build
-from distill_lab.errors import ConfigError, UsageError
+from distill_lab.errors import ConfigError, UsageError, first_line
 from distill_lab.results import Provenance, Result
 from distill_lab.store import write_atomically
 from distill_lab.wandb_artifacts import log_artifacts
@@ -70,7 +70,7 @@ def logged(config: Config, out_dir: Path, name: str) -> Iterator[list[Logger]]:
             except UsageError:
                 raise
             except (MisconfigurationException, ValueError, TypeError) as error:
-                raise ConfigError(f"logger.{key}: {str(error).strip().splitlines()[0]}") from error
+                raise ConfigError(f"logger.{key}: {first_line(error)}") from error
         for logger in loggers:
             _describe(logger, config)
         yield loggers
@@ -101,7 +101,7 @@ def _describe(logger: Logger, config: Config) -> None:
     try:
         logger.experiment.config.update(asdict(config), allow_val_change=True)
     except (wandb.errors.Error, ValueError, TypeError) as error:  # of the server, or of a setting
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(
             f"logger.wandb: W&B cannot start ({reason}); log in with `wandb login`, or type"
             " logger.wandb.offline=true"

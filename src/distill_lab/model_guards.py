@@ -8,7 +8,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distill_lab.attention import is_causal
-from distill_lab.errors import ConfigError, ModelError
+from distill_lab.errors import ConfigError, ModelError, first_line
 from distill_lab.heads import new_network
 from distill_lab.labels import contradicts_itself, is_generic, label_names, label_order
 from distill_lab.new_models import longest_input
@@ -69,7 +69,7 @@ def _check_pictures(config: PretrainedConfig, data: Data, key: str, name: str) -
         with torch.device("meta"):
             new_network(config, data.problem)(pixel_values=torch.empty(1, channels, *size))
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(
             f"task.size={size}, task.channels={channels}: {key}={name} does not read such pictures"
             f" ({reason})"

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from distill_lab.attention import is_causal
-from distill_lab.errors import ModelError, go_online
+from distill_lab.errors import ModelError, first_line, go_online
 from distill_lab.heads import family, has_head, head, model_class
 from distill_lab.labels import label_names, label_order, reorder_head
 from distill_lab.store import file_digest
@@ -230,7 +230,7 @@ def _cut(name: str) -> str:
 
 def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError:
     if Path(name).is_dir():
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
         f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from distill_lab.errors import DataError, UsageError
+from distill_lab.errors import DataError, UsageError, first_line
 from distill_lab.plain_json import read_json
 from distill_lab.tasks.questions import read_squad, to_questions
 from distill_lab.tasks.squad_score import squad_scores
@@ -47,7 +47,7 @@ def of_files(data: Path, predictions: Path) -> dict[str, float]:
     try:
         answers = read_json(predictions.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{predictions}: no predictions can be read ({reason})") from error
     if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
         raise DataError(f"{predictions}: not an object that has a text for each question id")

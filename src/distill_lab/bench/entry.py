@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.disk import saving
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.folders import locked
 from distill_lab.plain_json import read_json
 from distill_lab.results.result import FILE
@@ -101,7 +101,7 @@ def record(folder: Path, entries: Sequence[Entry]) -> None:
             content = read_json(file.read_text(encoding="utf-8"))
             content["bench"] = merged(content.get("bench", []), entries)
         except (ValueError, TypeError, AttributeError, FileNotFoundError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise DataError(f"{file}: not a result of distill-lab ({reason})") from error
         write_atomically(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
 

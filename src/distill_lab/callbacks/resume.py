@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pytorch_lightning as pl
 
 from distill_lab import ranks
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, first_line
 from distill_lab.progress_files import ProgressFiles
 from distill_lab.random_states import random_states, restore
 
@@ -170,7 +170,7 @@ class Resume(pl.Callback):
             if ranks.told_of_others(error):
                 raise
             # Without a checkpoint a training is worth no less than it was before there were any.
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             log.warning("%s: no checkpoint, %s; the training goes on", self._role, reason)
             self.files.drop_unfinished()
         finally:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill_lab.errors import ModelError
+from distill_lab.errors import ModelError, first_line
 from distill_lab.serving.onnx_model import OnnxModel
 from distill_lab.types import Problem
 
@@ -72,7 +72,7 @@ def write_graph(
             except ModelError as error:
                 faults.append(str(error))
             except Exception as error:  # whatever an exporter raises
-                faults.append(f"{type(error).__name__}: {_first_line(error)}")
+                faults.append(f"{type(error).__name__}: {first_line(error)[:200]}")
     raise ModelError(
         f"{type(model).__name__} cannot be exported to ONNX by this version of torch"
         f" ({faults[0]}); take --to safetensors, or another architecture"
@@ -204,8 +204,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else ""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from distill_lab.errors import ConfigError
+from distill_lab.errors import ConfigError, first_line
 from distill_lab.launch.commands import given, library, run_command
 from distill_lab.launch.executor import Begun
 from distill_lab.launch.jobs import Job
@@ -112,7 +112,7 @@ class Joblib:
             )  # fmt: skip
         except ValueError as error:
             raise ConfigError(
-                f"hydra.launcher.backend={self.backend}: joblib says: {str(error).splitlines()[0]}"
+                f"hydra.launcher.backend={self.backend}: joblib says: {first_line(error)}"
             ) from error
         for number, code in parallel(tasks()):
             yield by_number[number], code

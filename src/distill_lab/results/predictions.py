@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 
 if TYPE_CHECKING:  # they need torch, which a comparison does not
     from distill_lab.scores import Trained
@@ -171,4 +171,4 @@ def _opened(file: Path) -> Any:
 
 
 def _none(file: Path, error: Exception) -> str:
-    return f"{file}: not a parquet file ({str(error).splitlines()[0]})"
+    return f"{file}: not a parquet file ({first_line(error)})"

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from distill_lab import better
 from distill_lab.config import GROUPS, Config
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.plain_json import read_json
 from distill_lab.store import write_atomically
 from distill_lab.values import mismatch, unfit
@@ -144,7 +144,7 @@ class Result:
             _refuse_others(given, get_type_hints(cls))
             return cls(**given, folder=path.parent)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise DataError(f"{path}: not a result of distill-lab ({reason})") from error
 
 

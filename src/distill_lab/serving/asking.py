@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.evaluation import answer
 from distill_lab.serving.columns import Asked
 from distill_lab.serving.served import Served
@@ -170,7 +170,7 @@ def device_named(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"--device {name}: there is no such device here ({reason})") from error
     if device.type == "meta":
         raise DataError(f"--device {name}: it computes nothing; take cpu")

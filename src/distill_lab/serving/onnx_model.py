@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill_lab.errors import ModelError
+from distill_lab.errors import ModelError, first_line
 
 FILE = "model.onnx"
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -44,7 +44,7 @@ class OnnxModel:
                 str(file), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own, which share no base class
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise ModelError(f"{file}: not a model that onnxruntime can load ({reason})") from error
         self.file = file
         self.inputs = tuple(each.name for each in self.session.get_inputs())

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from distill_lab.config import Config, Launch, build
-from distill_lab.errors import ConfigError, DataError, ModelError
+from distill_lab.errors import ConfigError, DataError, ModelError, first_line
 from distill_lab.models import weights_fingerprint
 from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.signatures import faults_of
@@ -89,7 +89,7 @@ def config_of(content: Any, file: Path) -> Config:
 
 
 def _no_config(file: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     return DataError(f"{file}: not the configuration of a run ({reason})")
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.plain_json import read_json
 from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
 from distill_lab.tasks import Glue, Images, Squad, Task
@@ -58,7 +58,7 @@ def _squad(path: Path, text: str) -> SquadFile:
     try:
         content = read_json(text)
     except ValueError as error:
-        raise DataError(f"{path}: not a JSON file ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: not a JSON file ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: not a SQuAD file, which is an object with data")
     return SquadFile(path, content)

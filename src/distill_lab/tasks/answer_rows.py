@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.generation import Tokens
 from distill_lab.tasks.instructions import Instructions, Message
 from distill_lab.tasks.model_rows import rows_at_once
@@ -184,7 +184,7 @@ def rendered(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> s
     try:
         told = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # whatever a template raises, jinja2's errors among it
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise DataError(
             f"task.template: it cannot be applied to the prompt {prompt[-1][1][:60]!r} ({reason})"
         ) from error

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Part
 
@@ -202,7 +202,7 @@ def _of_rows(path: Path, column: str) -> Iterator[tuple[str, bool]]:
                 if isinstance(value, str) and value.strip():
                     yield value, True
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{path}: not a readable parquet file ({reason})") from error
 
 

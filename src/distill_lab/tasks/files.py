@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from distill_lab.errors import ConfigError, DataError
+from distill_lab.errors import ConfigError, DataError, first_line
 from distill_lab.plain_json import read_json
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
             f"{path}: not UTF-8 text (byte {error.start}); convert it, for example with iconv"
         ) from error
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise DataError(_unreadable(path, str(error).strip().splitlines()[0])) from error
+        raise DataError(_unreadable(path, first_line(error))) from error
     if table.empty:
         raise DataError(f"{path}: the file has no rows")
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distill_lab.errors import DataError, go_online
+from distill_lab.errors import DataError, first_line, go_online
 
 
 def load_hub(name: str, config: str | None, split: str, key: str = "task.data_dir") -> Any:
@@ -24,7 +24,7 @@ def load_hub(name: str, config: str | None, split: str, key: str = "task.data_di
     try:
         return load_dataset(name, config, split=split)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise DataError(
             f"task: {name}/{config or split} is neither in the hub cache nor within reach, or has"
             f" no such part ({reason}); name local files ({key}=), check the name, or {go_online()}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 from distill_lab.plain_json import read_json
 from distill_lab.tasks.rows import Ids, Rows
 
@@ -87,7 +87,7 @@ def read_squad(path: Path) -> Iterator[_Asked]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:
-        raise DataError(f"{path}: not a JSON file ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: not a JSON file ({first_line(error)})") from error
     try:
         for number, article in enumerate(content["data"]):
             for paragraph in article["paragraphs"]:

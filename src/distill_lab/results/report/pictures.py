@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.disk import saving
-from distill_lab.errors import DataError, UsageError
+from distill_lab.errors import DataError, UsageError, first_line
 from distill_lab.results.report.figure import View
 from distill_lab.results.report.page import Page
 from distill_lab.results.report.palette import LIGHT, coloured
@@ -91,13 +91,8 @@ def _draw(jobs: list[tuple[View, Path, int]]) -> None:
             raise
         raise UsageError(
             "--format markdown, --pictures: kaleido draws with Chrome or Chromium and has started"
-            f" none ({_first_line(error)}); install one, or name it with BROWSER_PATH="
+            f" none ({first_line(error)}); install one, or name it with BROWSER_PATH="
         ) from error
     missing = [file for _, file, _ in jobs if not file.is_file()]
     if missing:
         raise UsageError(f"--pictures: kaleido has not drawn {missing[0].name}; try it again")
-
-
-def _first_line(error: BaseException) -> str:
-    told = str(error.args[0] if error.args else "").strip().splitlines()
-    return told[0] if told else type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_lab.disk import saving
-from distill_lab.errors import UsageError
+from distill_lab.errors import UsageError, first_line
 from distill_lab.results.compare import Comparison, Line
 from distill_lab.results.report.page import Page
 from distill_lab.results.report.pictures import picture
@@ -68,7 +68,7 @@ def _started(page: Page, project: str, folder: Path) -> Any:
             config={"studies": study.name, "runs": len(study.results)},
         )  # fmt: skip
     except wandb.errors.Error as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(
             f"--wandb {project}: W&B cannot start ({reason}); log in with `wandb login`, or type"
             " WANDB_MODE=offline before the line"
