@@ -247,7 +247,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "all of one label": ("rows.csv", b"text,label\n" + b"good,a\n" * 40, "have one label"),
     "too few rows": ("rows.csv", b"text,label\na b,a\nc d,b\n", "one part is empty"),
     "unknown ending": ("rows.xml", b"<rows/>", "the ending is none of"),
-    "broken JSON lines": ("rows.jsonl", b'{"text": "a", "label"\n', "not a readable jsonl file"),
+    "broken JSON lines": ("rows.jsonl", b'{"text": "a", "label"\n', "line 1: not JSON ("),
     "broken parquet": ("rows.parquet", b"PAR1 nonsense", "not a readable parquet file"),
     "ragged rows": (
         "rows.tsv",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
+
+from distill_lab.errors import DataError
 
 
 def read_json(text: str | bytes) -> Any:
@@ -19,3 +23,25 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the objects of a file that has one a line, with the number of the line.
+
+    Args:
+        lines: Of the file; blank ones are passed over.
+        path: The file, for errors.
+
+    Raises:
+        DataError: If a line is no object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = read_json(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: not an object with named values")
+        yield number, row

@@ -133,7 +133,7 @@ BROKEN = {
     "a program": ("text.txt", b"\x7fELF\x00\x00\x01", "not a text file"),
     "no JSON": ("rows.jsonl", b'{"text": "a"}\n{"text"', "line 2: not JSON"),
     "a number for a text": ("rows.jsonl", b'{"text": 3}\n', "line 1: no text at task.text=text"),
-    "a list": ("rows.jsonl", b"[1]\n", "line 1: no text at task.text=text"),
+    "a list": ("rows.jsonl", b"[1]\n", "line 1: not an object with named values"),
     "no parquet": ("rows.parquet", b"PAR1 nonsense", "not a readable parquet file"),
     "blank rows": ("rows.jsonl", b'{"text": " "}\n', "the file has no text"),
 }

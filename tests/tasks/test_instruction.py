@@ -180,7 +180,7 @@ def test_messages_numbers_and_missing_answers_are_read(tmp_path: Path) -> None:
         ([{"prompt": "a", "answer": "x"}, {"prompt": 3, "answer": "x"}], "line 2: column 'prompt'"),
         ([{"prompt": [{"role": "user"}], "answer": "x"}], "line 1: column 'prompt' has no prompt"),
         ([{"promt": "a", "answer": "x"}], r"has no such column.*promt"),
-        (["no object"], "not a readable jsonl file|no such column"),
+        (["no object"], "line 1: not JSON|not an object with|no such column"),
     ],
 )
 def test_rows_that_are_no_prompts_are_named(tmp_path: Path, content: list[Any], said: str) -> None:

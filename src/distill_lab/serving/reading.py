@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from distill_lab.errors import DataError, first_line
-from distill_lab.plain_json import read_json
+from distill_lab.plain_json import json_lines, read_json
 from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
 from distill_lab.tasks import Glue, Images, Squad, Task
 from distill_lab.tasks.files import read_glue_tsv, read_table
@@ -65,21 +64,10 @@ def _squad(path: Path, text: str) -> SquadFile:
 
 
 def _objects(path: Path, text: str) -> Objects:
-    rows, lines = list[dict[str, Any]](), list[int]()
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = read_json(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: not an object with named values")
-        rows.append(row)
-        lines.append(number)
-    if not rows:
+    found = list(json_lines(text.split("\n"), path))
+    if not found:
         raise DataError(f"{path}: the file has no rows")
-    return Objects(path, rows, lines)
+    return Objects(path, [row for _, row in found], [number for number, _ in found])
 
 
 def _utf8(path: Path) -> str:

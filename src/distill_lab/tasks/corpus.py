@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from distill_lab.errors import DataError, first_line
-from distill_lab.plain_json import read_json
+from distill_lab.plain_json import json_lines
 from distill_lab.tasks.rows import Part
 
 _BLOCK = 2**20  # characters that are read at once
@@ -209,14 +209,8 @@ def _of_rows(path: Path, column: str) -> Iterator[tuple[str, bool]]:
 def _of_json_lines(path: Path, column: str) -> Iterator[tuple[str, bool]]:
     with path.open(encoding="utf-8-sig") as file:
         try:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = read_json(line)
-                except ValueError as error:
-                    raise DataError(f"{path}, line {number}: not JSON ({error})") from error
-                if not isinstance(row, dict) or not isinstance(row.get(column), str):
+            for number, row in json_lines(file, path):
+                if not isinstance(row.get(column), str):
                     raise DataError(
                         f"{path}, line {number}: no text at task.text={column}; each line is an"
                         " object that has one"

@@ -8,12 +8,11 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError, first_line
-from distill_lab.plain_json import read_json
+from distill_lab.plain_json import json_lines
 
 log = logging.getLogger(__name__)
 
@@ -84,19 +83,8 @@ def _read_csv(path: Path, separator: str) -> pd.DataFrame:
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
-    rows = list[dict[str, Any]]()
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = read_json(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number}: not an object with named values")
-            rows.append(row)
-    found: pd.DataFrame = pd.DataFrame(rows)
+        found: pd.DataFrame = pd.DataFrame([row for _, row in json_lines(file, path)])
     return found
 
 
@@ -114,6 +102,8 @@ def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         raise DataError(f"{path}: the file is empty")
     try:
         table = read()
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not UTF-8 text (byte {error.start}); convert it, for example with iconv"
