@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from distill_lab import __version__
 from tests.conftest import tiny
+from tests.results.made import made, three
 
 
 def typed(*line: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -107,3 +109,14 @@ def test_a_users_own_objective_is_found(tmp_path: Path) -> None:
     (tmp_path / "conf" / "objective" / "mine.yaml").write_text("_target_: mine.Mine\nlam: 0.1\n")
     answer = typed("train", "--config-dir", "conf", "objective=mine", "--cfg", "job", cwd=tmp_path)
     assert "_target_: mine.Mine" in answer.stdout
+
+
+def test_a_terminal_without_the_letters_gets_the_table(tmp_path: Path) -> None:
+    made(tmp_path / "run", three(1, 0.8))
+    made(tmp_path / "run2", three(2, 0.8), seed=2)
+    command = [sys.executable, "-m", "distill_lab", "compare", str(tmp_path)]
+    answer = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert rb"\xb1" in answer.stdout and b"student" in answer.stdout

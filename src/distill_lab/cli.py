@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _VERBS = ("compare", "report", "bench", "export", "predict", "store")  # modules
 
 def main() -> None:
     """Run the verb that was typed; errors of use end with one sentence and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what an old terminal has no letter for
+        sys.stdout.reconfigure(errors="backslashreplace")
     verb, rest = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if verb in ("--help", "-h", "help"):
         print(_HELP, end="")

@@ -236,3 +236,12 @@ def test_a_run_says_whether_its_gain_is_chance(
     assert "(exact McNemar test): the student is better than the baseline; one seed" in said
     assert "no evidence that student and baseline differ" in said
     assert "the student is worse than the baseline" in said
+
+
+def test_a_file_has_no_blanks_at_the_ends_of_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(tmp_path / "run", three(1, 0.8))
+    show.show_comparison([tmp_path])
+    said = capsys.readouterr().out
+    assert "student" in said and all(line == line.rstrip() for line in said.splitlines())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any, cast
 
 from rich.console import Console
 
@@ -19,6 +21,7 @@ from distill_lab.results.runs import Collected, collect
 from distill_lab.results.tables import fidelity_table, fitting, run_table
 from distill_lab.results.words import fidelity_in_words, figures_text, in_words
 
+_BLANKS = re.compile(r"[ ]+$", re.MULTILINE)
 _WIDE = 160  # where nothing says how wide the page is, a table is not folded
 
 
@@ -29,7 +32,29 @@ def console(*, error: bool = False) -> Console:
         error: Whether it writes to the standard error.
     """
     terminal = Console(stderr=error)
-    return terminal if terminal.is_terminal else Console(stderr=error, width=_WIDE)
+    if terminal.is_terminal:
+        return terminal
+    trimmed = cast("IO[str]", _Trimmed(sys.stderr if error else sys.stdout))
+    return Console(file=trimmed, width=_WIDE)
+
+
+class _Trimmed:
+    """A stream without the blanks that fill a table's lines up.
+
+    Args:
+        stream: Where it goes.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the stream has: its encoding, its way to flush."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write lines."""
+        return self.stream.write(_BLANKS.sub("", text))
 
 
 def show_comparison(
@@ -98,7 +123,9 @@ def show_run(result: Result, folder: Path) -> None:
         _say(out, in_words(result.metric, gain))
     for line in fidelity_in_words(result.fidelity):
         _say(out, line)
-    _say(out, f"kept in {folder}; next: distill-lab report {folder} -o report.html")
+    here = Path.cwd()
+    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    _say(out, f"kept in {place}; next: distill-lab report {place} -o report.html")
 
 
 def _say(out: Console, line: str) -> None:
