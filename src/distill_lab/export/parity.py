@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from distill_lab.tasks.windows import WindowRows
 from distill_lab.types import Batch
 
 _NEVER = -1e8  # logits below stand for padding
+_ROUNDING = 1e-9  # of a correlation of numbers with themselves
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Bounds:
 
     Attributes:
         difference: Largest difference of two logits.
-        agreement: Smallest share of answers that are the same.
+        agreement: Smallest share of answers that are the same; of numbers, smallest correlation.
     """
 
     difference: float
@@ -57,6 +58,7 @@ class Parity:
         mean_difference: Of their absolute values.
         agreement: Share of answers that are the same: labels, texts of spans, words; None for
             numbers.
+        correlation: Pearson's, of answers that are numbers; None for others, or if all are equal.
         metric: Name of the main metric; empty where the rows have no labels.
         before: The metric of the student.
         after: That of the exported form.
@@ -67,6 +69,7 @@ class Parity:
     largest_difference: float
     mean_difference: float
     agreement: float | None
+    correlation: float | None = None
     metric: str = ""
     before: float | None = None
     after: float | None = None
@@ -82,6 +85,11 @@ class Parity:
         if self.agreement is not None and not self.agreement >= bounds.agreement:
             found.append(
                 f"{self.agreement:.2%} of the answers are the same, under --min-agreement"
+                f" {bounds.agreement:g}"
+            )
+        if self.correlation is not None and not self.correlation >= bounds.agreement - _ROUNDING:
+            found.append(
+                f"answers correlate by {self.correlation:.4f} alone, under --min-agreement"
                 f" {bounds.agreement:g}"
             )
         return found
@@ -121,24 +129,27 @@ def compared(
     places = torch.tensor(order).argsort()
     answers = [torch.cat(side)[places] for side in kept]
     agreement: float | None = same / asked
+    correlation: float | None = None
     if isinstance(task, Squad):
         assert isinstance(rows, WindowRows)
         texts = [task.given(each, rows) for each in answers]
         agreement = sum(texts[0][n] == texts[1][n] for n in texts[0]) / len(texts[0])
     elif before.problem.kind == "regression":
-        agreement = None
-    parity = Parity(name, len(rows), largest, total / max(numbers, 1), agreement)
+        agreement, correlation = None, _correlation(*answers)
+    mean = total / max(numbers, 1)
+    parity = Parity(name, len(rows), largest, mean, agreement, correlation)
     if not labelled:
         return parity
-    scores = [task.score(each, rows)[task.metrics[0]] for each in answers]
-    return Parity(*_plain(parity), task.metrics[0], *scores)
+    before_it, after_it = (task.score(each, rows)[task.metrics[0]] for each in answers)
+    return replace(parity, metric=task.metrics[0], before=before_it, after=after_it)
 
 
-def _plain(parity: Parity) -> tuple[str, int, float, float, float | None]:
-    return (
-        parity.rows, parity.count, parity.largest_difference, parity.mean_difference,
-        parity.agreement,
-    )  # fmt: skip
+def _correlation(one: Tensor, other: Tensor) -> float | None:
+    """Return Pearson's correlation of two models' numbers; None where it has no meaning."""
+    pair = torch.stack([one.flatten().double(), other.flatten().double()])
+    if pair.shape[1] < 2 or not pair[0].std() > 0:
+        return None
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 def _larger(one: float, other: float) -> float:

@@ -111,6 +111,9 @@ def rows_of(parity: Parity, bounds: Bounds) -> list[tuple[str, str, str]]:
     ]
     if parity.agreement is not None:
         rows.append(("same answers", f"{parity.agreement:.2%}", f"{bounds.agreement:.2%}"))
+    if parity.correlation is not None:
+        bound = f"{bounds.agreement:.4f}"
+        rows.append(("correlation of the answers", f"{parity.correlation:.4f}", bound))
     if parity.before is not None and parity.after is not None:
         before, after = (f"{value:.4f}" for value in (parity.before, parity.after))
         rows.append((f"{parity.metric}, student", before, ""))

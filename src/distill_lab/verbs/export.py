@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--min-agreement", type=float, metavar="SHARE",
-        help="bound of the share of same answers; else 0.999 for onnx, 0.95 for int8, 0.99 for"
-        " float16, 0.97 for bfloat16, 1 for float32",
+        help="bound of the share of same answers, of numbers of their correlation; else 0.999 for"
+        " onnx, 0.95 for int8, 0.99 for float16, 0.97 for bfloat16, 1 for float32",
     )  # fmt: skip
     return parser
 
