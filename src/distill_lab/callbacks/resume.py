@@ -113,13 +113,13 @@ class Resume(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave signals to who had them."""
-        self._deaf()
+        self._hear_no_more()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Leave signals to who had them."""
-        self._deaf()
+        self._hear_no_more()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -200,7 +200,7 @@ class Resume(pl.Callback):
     def _hear(self, number: int, frame: Any) -> None:
         if self._asked:
             former: Callable[..., Any] | Any = self._handlers.get(number)
-            self._deaf()
+            self._hear_no_more()
             if callable(former):
                 former(number, frame)
             else:
@@ -210,7 +210,7 @@ class Resume(pl.Callback):
         again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""
         log.warning("%s: keeps how far it is, then ends%s", self._role, again)
 
-    def _deaf(self) -> None:
+    def _hear_no_more(self) -> None:
         for number, handler in self._handlers.items():
             if signal.getsignal(number) == self._hear:  # Lightning may have put them back before
                 signal.signal(number, handler)
