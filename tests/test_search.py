@@ -95,7 +95,7 @@ def test_optuna_is_asked_for_where_it_is_absent(tmp_path: Path) -> None:
 
 def test_an_interval_without_a_search_is_told(tmp_path: Path) -> None:
     code, _, errors = train(tmp_path, "-m", "objective.lam=interval(0,1)")
-    assert code == 2 and "type hydra/sweeper=optuna too" in errors
+    assert code == 2 and "type -m hydra/sweeper=optuna too" in errors
 
 
 def test_the_plugin_does_not_import_optuna() -> None:

@@ -304,7 +304,7 @@ FAULTS: dict[str, tuple[str, bytes, list[str], str]] = {
     "not utf-8 json": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', [], "line 2: not UTF-8"),
     "broken json": ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', [], "line 3: not JSON"),
     "no object": ("a.jsonl", b'["a"]\n', [], "line 1: not an object"),
-    "ragged": ("a.csv", b"text,b\na,b\nc,d,e\n", [], "not a readable csv file"),
+    "ragged": ("a.csv", b"text,b\na,b\nc,d,e\n", [], "line 3: 3 columns where the header has 2"),
     "taken": ("a.csv", b"text,prediction\na,b\n", [], "it has a column 'prediction' already"),
     "ending": ("a.txt", b"a\n", [], "the ending is none of"),
     "no parquet": ("a.parquet", b"text", [], "not a readable parquet file"),
