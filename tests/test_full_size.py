@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from distill_lab.hydra_entry import compose
-from distill_lab.new_models import train_tokenizer
 from distill_lab.results import Result
 from distill_lab.run import run
 from distill_lab.tasks.corpus import Corpus
+from distill_lab.tasks.vocabulary import train_tokenizer
 from tests.conftest import sentences
 from tests.tasks.squad_files import folder as squad_folder
 from tests.tasks.test_language import text
