@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distill_lab.errors import ConfigError, closest, did_you_mean, faults_in, first_line, go_online
+from distill_lab.errors import ConfigError, closest, did_you_mean, first_line, go_online, noted
 from distill_lab.errors import refuse as refuse_all
 
 
@@ -27,10 +27,12 @@ def test_all_faults_are_told_and_none_where_there_is_none() -> None:
         refuse_all({"a=1: too little": True, "b=2: right": False, "c=3: too much": True})
     assert refused.value.faults == ["a=1: too little", "c=3: too much"]
 
-    def no() -> None:
-        raise ConfigError(["x", "y"])
-
-    assert faults_in(no, lambda: None, no) == ["x", "y", "x", "y"]
+    faults = ["before"]
+    for told in (["x", "y"], [], ["z"]):
+        with noted(faults):
+            if told:
+                raise ConfigError(told)
+    assert faults == ["before", "x", "y", "z"]
 
 
 def test_what_others_call_a_key_is_known_only_where_the_key_is() -> None:

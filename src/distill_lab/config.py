@@ -122,23 +122,29 @@ def check(config: Config) -> None:
         ConfigError: With all faults found: unknown parameters ("did you mean"), missing ones,
             values of a wrong type, targets that do not exist.
     """
+    if faults := [fault for found in faults_by_group(config).values() for fault in found]:
+        raise ConfigError(faults)
+
+
+def faults_by_group(config: Config) -> dict[str, list[str]]:
+    """Return what `check` refuses by the group in which it stands; "" for what is of none."""
     content = asdict(config)
-    faults = secrets_in(content)
-    faults += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
+    by_group = {"": secrets_in(content)} | {name: list[str]() for name in GROUPS}
+    by_group[""] += [f"seed={config.seed}: 0 or more"] if config.seed < 0 else []
     if not 0 <= config.workers <= _WORKERS:
-        faults += [f"workers={config.workers}: 0 to {_WORKERS}"]
+        by_group[""] += [f"workers={config.workers}: 0 to {_WORKERS}"]
     for key, value in leaves(content).items():
+        faults = by_group.get(key.partition(".")[0], by_group[""])
         if key.rpartition(".")[2] == "seed" and isinstance(value, int) and value >= _SEEDS:
             faults += [f"{key}={value}: below 2^32 is needed"]
         if _NAMED.fullmatch(key) and isinstance(value, str) and leads_out(value):
             faults += [f"{key}={value}: a name is needed, which leads to no other folder"]
     for name in GROUPS:
-        for path, node in _targets(getattr(config, name), name):
-            faults += faults_of(path, node)
+        targets = _targets(getattr(config, name), name)
+        by_group[name] += [fault for path, node in targets for fault in faults_of(path, node)]
         if name not in _BY_NAME and "_target_" not in getattr(config, name):
-            faults.append(f"{name}: has no _target_; choose one with {name}=NAME")
-    if faults:
-        raise ConfigError(faults)
+            by_group[name].append(f"{name}: has no _target_; choose one with {name}=NAME")
+    return by_group
 
 
 def build(node: Mapping[str, Any], **objects: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -34,19 +35,17 @@ def refuse(cases: Mapping[str, bool]) -> None:
         raise ConfigError(faults)
 
 
-def faults_in(*checks: Callable[[], object]) -> list[str]:
-    """Return the faults that checks raise, each by itself.
+@contextmanager
+def noted(faults: list[str]) -> Iterator[None]:
+    """Go on after a `ConfigError`, whose faults are told together with others.
 
     Args:
-        *checks: Raise `ConfigError` or nothing.
+        faults: Takes them.
     """
-    faults = list[str]()
-    for check in checks:
-        try:
-            check()
-        except ConfigError as error:
-            faults += error.faults
-    return faults
+    try:
+        yield
+    except ConfigError as error:
+        faults += error.faults
 
 
 class DataError(UsageError):

@@ -82,7 +82,7 @@ def train(arguments: Sequence[str]) -> int:
     _refuse_flags(arguments)
     if any(a in _SHOW for a in arguments) and any(a in _MULTIRUN for a in arguments):
         raise ConfigError("--cfg and --info show the configuration of one run; leave out -m")
-    if not any(a in (*_MULTIRUN, *_SHOW) or _DRY.match(a) for a in arguments):
+    if not _is_dry(arguments) and not any(a in (*_MULTIRUN, *_SHOW) for a in arguments):
         arguments = going_on(arguments)
     _refuse_nothing(arguments)
     register_schema()
@@ -94,6 +94,8 @@ def train(arguments: Sequence[str]) -> int:
     try:
         with sentences():
             entry(_job(typed, begun := list[Path](), refused := list[UsageError | JobsFailed]()))()
+        if refused:
+            raise refused[0]
     except UsageError:
         TRACES.remove()
         raise
@@ -106,10 +108,8 @@ def train(arguments: Sequence[str]) -> int:
         raise told from error
     finally:
         sys.argv = typed
-    if any(_DRY.match(a) for a in arguments) or any(isinstance(e, UsageError) for e in refused):
+    if _is_dry(arguments):
         TRACES.remove()
-    if refused:
-        raise refused[0]
     return 0
 
 
@@ -154,8 +154,7 @@ def _of_further_rank() -> list[str]:
 
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
     """Give a sweep without a name one that the same line gives again; studies name themselves."""
-    dry = any(_DRY.match(a) for a in arguments)
-    if dry and not any(flag in arguments for flag in _MULTIRUN):
+    if _is_dry(arguments) and not any(flag in arguments for flag in _MULTIRUN):
         return ["-m", *arguments]  # a sweep of one job makes no folder
     keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
     named = "study" in keys or "experiments" in keys
@@ -173,6 +172,10 @@ def _multirun_first(arguments: Sequence[str]) -> list[str]:
     """Let `-m` stand among the overrides, which argparse wants in one piece."""
     flags = [a for a in arguments if a in _MULTIRUN]
     return [*flags[:1], *(a for a in arguments if a not in _MULTIRUN)]
+
+
+def _is_dry(arguments: Sequence[str]) -> bool:
+    return any(_DRY.match(argument) for argument in arguments)
 
 
 def _is_override(argument: str) -> bool:

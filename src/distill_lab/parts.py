@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,8 +11,8 @@ from transformers import PretrainedConfig
 
 from distill_lab.augmentation import check_augment
 from distill_lab.budget import Budget, check_budget, mixed_precision
-from distill_lab.config import Config, build, check
-from distill_lab.errors import ConfigError, faults_in
+from distill_lab.config import Config, build, faults_by_group
+from distill_lab.errors import ConfigError, noted
 from distill_lab.guards import (
     check_alignment,
     check_baseline,
@@ -87,24 +85,19 @@ def look_at(config: Config) -> tuple[Parts, Budget]:
     Raises:
         UsageError: If keys or values cannot be used; with the faults of all parts.
     """
-    faults, built = faults_in(partial(check, config)), dict[str, Any]()
-    unsound = {re.split(r"[.=:\[]", fault)[0] for fault in faults}  # cannot be built
-    for name in _GROUPS:
-        try:
-            if name not in unsound:
-                built[name] = build(getattr(config, name))
-        except ConfigError as error:
-            faults += error.faults
+    found, built = faults_by_group(config), dict[str, Any]()
+    faults = [fault for each in found.values() for fault in each]
+    for name in (name for name in _GROUPS if not found[name]):  # others cannot be built
+        with noted(faults):
+            built[name] = build(getattr(config, name))
     if not faults:
         faults += [f"{key}: {why}" for key, why in unfit(asdict(config)).items()]
     budget = Budget(config.trainer, config.callbacks, config.seed, workers=config.workers)
     processes = world = 1
-    if unsound.isdisjoint({"trainer", "callbacks"}):
-        try:
+    if not found["trainer"] and not found["callbacks"]:
+        with noted(faults):
             processes, world = check_budget(budget)
             _check_auto(config)
-        except ConfigError as error:
-            faults += error.faults
     if faults:
         raise ConfigError(faults)
     return Parts(**built, processes=processes, world=world), replace(budget, world=world)

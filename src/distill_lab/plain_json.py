@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distill_lab.errors import DataError
+from distill_lab.errors import DataError, first_line
 
 
 def read_json(text: str | bytes) -> Any:
@@ -23,6 +23,22 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def json_of(text: str, path: Path) -> Any:
+    """Return what a file of JSON holds.
+
+    Args:
+        text: Of the file.
+        path: The file, for errors.
+
+    Raises:
+        DataError: If it is none.
+    """
+    try:
+        return read_json(text)
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file ({first_line(error)})") from error
 
 
 def json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

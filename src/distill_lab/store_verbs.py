@@ -15,6 +15,7 @@ from distill_lab.disk import in_bytes, saving
 from distill_lab.errors import DataError, did_you_mean
 from distill_lab.folders import discard, entry_folders, locked
 from distill_lab.plain_json import read_json
+from distill_lab.results.figures import number_of
 from distill_lab.results.show import console
 from distill_lab.store import damage
 
@@ -66,7 +67,9 @@ def show(root: Path) -> None:
     for one in every:
         table.add_row(one.name, one.about, _ago(time.time() - one.made), in_bytes(one.size))
     table.add_section()
-    table.add_row(_counted(every), "", "", in_bytes(sum(one.size for one in every)))
+    table.add_row(
+        number_of(len(every), "entry", "entries"), "", "", in_bytes(sum(one.size for one in every))
+    )
     console().print(table)
 
 
@@ -105,12 +108,8 @@ def verify(root: Path) -> bool:
     faults = [(one, fault) for one in every if (fault := damage(one.path))]
     for one, fault in faults:
         print(f"{one.name}: {fault}; it is made again when it is needed")
-    print(f"{_counted(every)}, {len(faults)} damaged")
+    print(f"{number_of(len(every), 'entry', 'entries')}, {len(faults)} damaged")
     return not faults
-
-
-def _counted(every: Sequence[Entry]) -> str:
-    return "1 entry" if len(every) == 1 else f"{len(every)} entries"
 
 
 def _entry(path: Path) -> Entry:

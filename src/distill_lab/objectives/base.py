@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import partial
 
 from torch import Tensor, nn
 
-from distill_lab.errors import ConfigError, faults_in
+from distill_lab.errors import ConfigError, noted
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term
 
@@ -48,8 +47,12 @@ class Objective(nn.Module, ABC):
 
     def __init__(self, *, temperature: float = 1.0, lam: float = 0.5) -> None:
         super().__init__()
-        checks = partial(check_temperature, temperature), partial(check_lam, lam)
-        if faults := faults_in(*checks):
+        faults = list[str]()
+        with noted(faults):
+            check_temperature(temperature)
+        with noted(faults):
+            check_lam(lam)
+        if faults:
             raise ConfigError(faults)
         self.temperature = temperature
         self.lam = lam

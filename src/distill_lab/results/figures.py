@@ -8,6 +8,17 @@ def millions(count: float) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,.0f}"
 
 
+def number_of(count: int, one: str, several: str = "") -> str:
+    """Return how many there are of something: 1 run, 2 runs.
+
+    Args:
+        count: How many.
+        one: What it is called.
+        several: What several are called, where that is more than an s.
+    """
+    return f"1 {one}" if count == 1 else f"{count} {several or one + 's'}"
+
+
 def spread(mean: float, sd: float | None) -> str:
     """Return mean ± standard deviation; the mean alone for a single value."""
     return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"

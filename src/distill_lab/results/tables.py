@@ -107,17 +107,17 @@ def fitting(comparison: Comparison, out: Console) -> tuple[Table, list[str]]:
         out: Says how wide the page is.
     """
     every = columns(comparison)
+    order = sorted((one for one in every if one.spared), key=_spared, reverse=True)
+    first = [one.name for one in order if one.spared >= _NEEDED]
+    last = [one.name for one in order if one.spared < _NEEDED]
     without, stacked = list[str](), False
-    for column in sorted(every, key=_spared, reverse=True):
+    for name in (*first, None, *last):  # None: intervals go below
         if _width(every, without) <= out.width:
             break
-        if column.spared < _NEEDED and not stacked:
+        if name is None:
             every, stacked = [_stacked(one) for one in every], True
-            if _width(every, without) <= out.width:
-                break
-        if not column.spared:
-            break
-        without.append(column.name)
+        else:
+            without.append(name)
     return comparison_table(comparison, without, stacked), without
 
 

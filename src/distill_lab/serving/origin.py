@@ -11,6 +11,7 @@ import yaml
 
 from distill_lab.config import Config, Launch, build
 from distill_lab.errors import ConfigError, DataError, ModelError, first_line
+from distill_lab.launch.jobs import CONFIG_FILE
 from distill_lab.models import weights_fingerprint
 from distill_lab.results.result import FILE, FINISHED, Result
 from distill_lab.signatures import faults_of
@@ -64,7 +65,7 @@ def read_config(folder: Path) -> Config:
     Raises:
         DataError: If the file is missing or is none.
     """
-    file = folder / "config.yaml"
+    file = folder / CONFIG_FILE
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

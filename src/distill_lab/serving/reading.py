@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from distill_lab.errors import DataError, first_line
-from distill_lab.plain_json import json_lines, read_json
+from distill_lab.errors import DataError
+from distill_lab.plain_json import json_lines, json_of
 from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
 from distill_lab.tasks import Glue, Images, Squad, Task
 from distill_lab.tasks.files import read_glue_tsv, read_table
@@ -54,10 +54,7 @@ def _glue(path: Path, task: Glue) -> Frame:
 
 
 def _squad(path: Path, text: str) -> SquadFile:
-    try:
-        content = read_json(text)
-    except ValueError as error:
-        raise DataError(f"{path}: not a JSON file ({first_line(error)})") from error
+    content = json_of(text, path)
     if not isinstance(content, dict):
         raise DataError(f"{path}: not a SQuAD file, which is an object with data")
     return SquadFile(path, content)

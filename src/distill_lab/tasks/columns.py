@@ -100,8 +100,8 @@ def to_rows(
     """
     columns.check(table, path)
     ids = table.index.to_numpy(dtype=np.int64)
-    text = column(table, columns.text, "task.text", path)
-    pair = column(table, columns.pair, "task.pair", path) if columns.pair else None
+    text = list(table[columns.text])
+    pair = list(table[columns.pair]) if columns.pair else None
     label = labels(table, path, columns.label, first_line)
     lines = ids + first_line
     return Rows(

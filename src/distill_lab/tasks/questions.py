@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from distill_lab.errors import DataError, first_line
-from distill_lab.plain_json import read_json
+from distill_lab.errors import DataError
+from distill_lab.plain_json import json_of
 from distill_lab.tasks.rows import Ids, Rows
 
 log = logging.getLogger(__name__)
@@ -83,11 +83,10 @@ def read_squad(path: Path) -> Iterator[_Asked]:
     if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file")
     try:
-        content = read_json(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not a JSON file ({first_line(error)})") from error
+    content = json_of(text, path)
     try:
         for number, article in enumerate(content["data"]):
             for paragraph in article["paragraphs"]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_lab.better import sign
 from distill_lab.results.compare import Line
+from distill_lab.results.figures import number_of
 from distill_lab.results.report.costs import COSTS, Point, by_place, counted
 from distill_lab.results.report.figure import Figure, Grid, Spec, View, hover, layout, plain, titled
 from distill_lab.results.report.palette import MODELS, SYMBOLS, colour
@@ -85,9 +86,9 @@ def _view(cost: str, place: str, points: Sequence[Point], metric: str) -> View:
     name = f"{title}; {place}" if place else title
     front = [p for p, flag in zip(having, flags, strict=True) if flag]
     front.sort(key=lambda point: point.costs[cost])
-    many = "1 model" if len(having) == 1 else f"{len(having)} models"
     sentence = (
-        f"{metric} against {title} for {many}. On the Pareto front, cheapest first:"
+        f"{metric} against {title} for {number_of(len(having), 'model')}. On the Pareto front,"
+        " cheapest first:"
         f" {', '.join(p.name for p in front)}."
     )
     rows = [

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from distill_lab.results.compare import Comparison, Line, Spread, comparisons
+from distill_lab.results.figures import number_of
 from distill_lab.results.result import FILE, Result
 from distill_lab.results.runs import Collected, collect
 
@@ -98,5 +99,4 @@ def gained(line: Line) -> str:
 
 def seeds(line: Line) -> str:
     """Return how many seeds a line has, in words."""
-    count = len(line.results)
-    return "1 seed" if count == 1 else f"{count} seeds"
+    return number_of(len(line.results), "seed")

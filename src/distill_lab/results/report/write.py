@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distill_lab.disk import in_bytes, saving
 from distill_lab.errors import DataError
+from distill_lab.results.figures import number_of
 from distill_lab.results.report.html_page import as_html
 from distill_lab.results.report.markdown import as_markdown
 from distill_lab.results.report.page import Page, read_page
@@ -52,11 +53,9 @@ def write_report(
         write_atomically(output, content)
     out = console()
     size = in_bytes(output.stat().st_size)
-    runs = len(page.study.results)
-    line = f"{output}: {runs} run{'s' * (runs != 1)}, {size}"
+    line = f"{output}: {number_of(len(page.study.results), 'run')}, {size}"
     out.print(line, highlight=False, soft_wrap=True, markup=False)
     if pictures:
-        count = sum(map(len, files.values()))
-        told = f"{pictures}: {count} picture{'s' * (count != 1)}"
+        told = f"{pictures}: {number_of(sum(map(len, files.values())), 'picture')}"
         out.print(told, highlight=False, soft_wrap=True, markup=False)
     return page
