@@ -24,7 +24,7 @@ IMPORTS = ("hydra", "distill_lab.hydra_entry", "torch", "transformers", "pytorch
 WRAPPED = {
     "hydra._internal.hydra.Hydra.compose_config": "composing: Hydra",
     "distill_lab.hydra_entry.plain": "composing: resolving",
-    "distill_lab.parts.check": "checking keys and values",
+    "distill_lab.parts.faults_by_group": "checking keys and values",
     "distill_lab.run.look_at": "building task, teacher, student, objective",
     "distill_lab.parts.check_budget": "building a trainer on trial",
     "distill_lab.tasks.text.TextTask.load": "rows: reading",
