@@ -34,12 +34,12 @@ _LONGEST = 200  # letters; hub names have at most 96
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def load_config(name: str, key: str) -> PretrainedConfig:
+def load_config(name: str, key: str = "") -> PretrainedConfig:
     """Load a model's configuration.
 
     Args:
         name: Folder or hub name.
-        key: Configuration key that gave it, for errors.
+        key: Configuration key that gave it, for errors; empty where it was typed by itself.
 
     Raises:
         ModelError: If there is none.
@@ -219,21 +219,22 @@ def _check_name(name: str, key: str) -> None:
     looks_like_path = path.is_absolute() or name.startswith(".") or name.count("/") > 1
     there = os.path.isdir(path)  # which is false for a name that no folder can have
     if not there and (looks_like_path or len(name) > _LONGEST):
-        raise ModelError(f"{key}={_cut(name)}: there is no such folder")
+        raise ModelError(f"{_typed(name, key)}: there is no such folder")
     if there and not (path / "config.json").is_file():
-        raise ModelError(f"{key}={name}: the folder has no config.json; it is not a model")
+        raise ModelError(f"{_typed(name, key)}: the folder has no config.json; it is not a model")
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+def _typed(name: str, key: str) -> str:
+    short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    return f"{key}={short}" if key else short
 
 
 def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError:
     if Path(name).is_dir():
         first = first_line(error)
-        return ModelError(f"{key}={name}: the folder's {part} cannot be loaded ({first})")
+        return ModelError(f"{_typed(name, key)}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
-        f"{key}={_cut(name)}: neither a folder here nor in the hub cache, and the hub is out of"
+        f"{_typed(name, key)}: neither a folder here nor in the hub cache, and the hub is out of"
         " reach or does not know it; give a folder, check the name, or"
         f" {go_online()}"
     )

@@ -133,7 +133,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a run without a student": ({"typed": ["bare"]}, "bare: the run has no student/ folder"),
     "a run that was pruned": ({"typed": ["pruned"]}, "pruned: the run was pruned"),
     "the same twice": ({"typed": ["run", "./run"]}, "named twice"),
-    "two of a name": ({"typed": ["a=run", "a=bare"]}, "a=RUN_OR_MODEL: two have this name"),
+    "two of a name": ({"typed": ["a=run", "a=bare"]}, "a=: two have this name"),
     "unknown form": ({"forms": ["onnxx"]}, "--forms=onnxx: choose among eager.*mean 'onnx'"),
     "no form": ({"forms": []}, "--forms: name at least one of eager"),
     "unknown device": ({"device": "gpu"}, "--device=gpu: choose among auto, cpu, cuda"),

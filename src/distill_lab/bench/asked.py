@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_lab.errors import ConfigError, did_you_mean
+from distill_lab.results.run_folder import what_there_is
 
 FORMS = ("eager", "compiled", "onnx", "int8", "onnx-int8")
 DEVICES = ("auto", "cpu", "cuda")
@@ -65,8 +66,29 @@ class Asked:
             faults.append("--lengths, --rows: rows are of fixed lengths or of a run; take one")
         if not self.forms:
             faults.append(f"--forms: name at least one of {', '.join(FORMS)}")
+        faults += [
+            f"{place}: there is no such run or model{what_there_is(Path(place))}"
+            for _, place in map(name_and_place, self.typed)
+            if _is_nowhere(place)
+        ]
         if faults:
             raise ConfigError(faults)
+
+
+def name_and_place(typed: str) -> tuple[str, str]:
+    """Return the name that was given to a run or model, else an empty string, and where it is.
+
+    Args:
+        typed: `NAME=PLACE`, or a place, which may have an equals sign in it.
+    """
+    name, sign, place = typed.partition("=")
+    return (name, place) if sign and name and not Path(typed).exists() else ("", typed)
+
+
+def _is_nowhere(place: str) -> bool:
+    """Whether something is below a folder that is here, as no name of the hub is, and not there."""
+    path = Path(place)
+    return len(path.parts) > 1 and path.parents[-2].is_dir() and not path.exists()
 
 
 def _unknown(key: str, value: str, known: Sequence[str]) -> str:

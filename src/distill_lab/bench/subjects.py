@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distill_lab.bench.asked import name_and_place
 from distill_lab.errors import ConfigError, DataError, UsageError
 from distill_lab.heads import has_head
 from distill_lab.labels import label_names
 from distill_lab.models import load_config
 from distill_lab.results.result import FILE, Result
+from distill_lab.results.run_folder import is_exported
 from distill_lab.serving.origin import teacher_folder
-from distill_lab.serving.served import ORIGIN, Served, open_run
+from distill_lab.serving.served import Served, open_run
 from distill_lab.types import Problem
 
-_KEY = "RUN_OR_MODEL"
 _ROLES = ("teacher", "student", "baseline")
 Owner = tuple[Path, str]
 
@@ -117,7 +118,7 @@ def own_problem(path: str) -> Problem | None:
     Raises:
         ModelError: If there is no such model.
     """
-    config = load_config(path, _KEY)
+    config = load_config(path)
     names = tuple(label_names(config))
     words = int(getattr(config, "vocab_size", 0) or 0)
     kind: Any = "regression" if config.problem_type == "regression" else "classification"
@@ -135,11 +136,9 @@ def own_problem(path: str) -> Problem | None:
 
 def _named(typed: str) -> _Named:
     """Tell a run from a model, and a name from a path that has an equals sign in it."""
-    label, sign, path = typed.partition("=")
-    if not sign or Path(typed).exists() or not label:
-        label, path = "", typed
+    label, path = name_and_place(typed)
     folder = Path(path)
-    if (folder / ORIGIN).is_file():
+    if is_exported(folder):
         raise DataError(f"{path}: exported from a run; measure the run, in its forms (--forms)")
     if (folder / FILE).is_file():
         return _Named(label, path, True)
@@ -168,7 +167,7 @@ def _labelled(named: Sequence[_Named]) -> list[_Named]:
     ]
     for label, count in Counter(full).items():
         if count > 1:
-            raise ConfigError(f"{label}={_KEY}: two have this name; give one of them another")
+            raise ConfigError(f"{label}=: two have this name; give one of them another")
     return [replace(each, label=label) for each, label in zip(named, full, strict=True)]
 
 

@@ -17,7 +17,8 @@ from distill_lab.export.parity import BOUNDS, Bounds, Parity, compared
 from distill_lab.export.readme import readme
 from distill_lab.folders import temporary
 from distill_lab.results.result import FILE as RESULT
-from distill_lab.serving.served import ORIGIN, Served, open_run, with_problem
+from distill_lab.results.run_folder import ORIGIN, is_exported
+from distill_lab.serving.served import Served, open_run, with_problem
 from distill_lab.serving.unlabelled import rows_of_file
 from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.tokens import tokenizer_fingerprint
@@ -72,7 +73,7 @@ def export(run: Path, order: Order) -> tuple[Path, Parity | None]:
             or the form differs by more than the bounds; nothing is left under the folder's name.
     """
     assert order.form in FORMATS
-    if (run / ORIGIN).is_file():
+    if is_exported(run):
         raise DataError(f"{run}: it is an exported folder; export the run itself")
     served = open_run(run)
     target = order.out or run / "export" / order.form
@@ -93,7 +94,7 @@ def export(run: Path, order: Order) -> tuple[Path, Parity | None]:
 
 def _check_target(target: Path) -> None:
     """Refuse a folder that holds something else than an earlier export."""
-    if target.exists() and not (target / ORIGIN).is_file():
+    if target.exists() and not is_exported(target):
         if target.is_dir() and not any(target.iterdir()):
             return
         raise DataError(

@@ -12,6 +12,7 @@ from distill_lab.errors import DataError
 from distill_lab.launch.jobs import CONFIG_FILE, ERROR_FILE, last_error
 from distill_lab.results.cells import flatten
 from distill_lab.results.result import FILE, FINISHED, Result
+from distill_lab.results.run_folder import what_there_is
 from distill_lab.store import digest
 
 _OF_A_RUN = {"student", "checkpoints", ".hydra", "wandb"}  # folders in which no run lies
@@ -88,7 +89,7 @@ def collect(paths: Sequence[Path]) -> Collected:
     damaged: dict[str, None] = {}
     for path in paths:
         if not os.path.exists(path):  # false, too, for a name that no file can have
-            raise DataError(f"{path}: there is no such run or study")
+            raise DataError(f"{path}: there is no such run or study{what_there_is(path)}")
         for folder in [path.parent] if path.is_file() else _run_folders(path):
             file = path if path.is_file() else folder / FILE
             if file.is_file():

@@ -13,7 +13,7 @@ from distill_lab.config import Config, Launch, build
 from distill_lab.errors import ConfigError, DataError, ModelError, first_line
 from distill_lab.launch.jobs import CONFIG_FILE
 from distill_lab.models import weights_fingerprint
-from distill_lab.results.result import FILE, FINISHED, Result
+from distill_lab.results.result import Result
 from distill_lab.signatures import faults_of
 from distill_lab.tasks import Task
 from distill_lab.types import Problem
@@ -37,26 +37,6 @@ def teacher_folder(result: Result, config: Config) -> str:
         f"{config.store_dir}: the teacher of {result.folder} is not there any more, or is an"
         " ensemble; only its student can be served"
     )
-
-
-def read_run(folder: Path) -> Result:
-    """Return the result of a finished run that has kept its student.
-
-    Raises:
-        DataError: If it is none.
-    """
-    if not os.path.isdir(folder):
-        raise DataError(f"{folder}: there is no such run")
-    if not (folder / FILE).is_file():
-        runs = sorted(folder.glob(f"*/{FILE}"))
-        hint = f"; its runs are folders below it, such as {runs[0].parent}" if runs else ""
-        raise DataError(f"{folder}: not the folder of a finished run (it has no {FILE}){hint}")
-    result = Result.read(folder / FILE)
-    if result.status != FINISHED:
-        raise DataError(f"{folder}: the run was {result.status}; it has no student")
-    if not (folder / "student" / "config.json").is_file():
-        raise DataError(f"{folder}: the run has no student/ folder; train it again")
-    return result
 
 
 def read_config(folder: Path) -> Config:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from distill_lab.errors import DataError
 from distill_lab.plain_json import json_lines, json_of
+from distill_lab.row_files import check_row_file
 from distill_lab.serving.tables import Frame, Objects, SquadFile, Table
 from distill_lab.tasks import Glue, Images, Squad, Task
 from distill_lab.tasks.files import read_glue_tsv, read_table
-
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 def read_rows(path: Path, task: Task) -> Table:
@@ -25,12 +23,8 @@ def read_rows(path: Path, task: Task) -> Table:
     Raises:
         DataError: If it is missing, empty, not UTF-8, or not what its ending says.
     """
-    if path.suffix not in ENDINGS:
-        hint = " (paths of pictures stand in a column of such a file)"
-        more = hint if isinstance(task, Images) else ""
-        raise DataError(f"{path}: the ending is none of {', '.join(ENDINGS)}{more}")
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: there is no such file")
+    of_pictures = " (paths of pictures stand in a column of such a file)"
+    check_row_file(path, of_pictures if isinstance(task, Images) else "")
     if path.suffix in (".jsonl", ".json"):
         text = _utf8(path)
         if isinstance(task, Squad) and path.suffix == ".json" and '"data"' in text[:10_000]:

@@ -17,16 +17,14 @@ from distill_lab.config import Config
 from distill_lab.errors import DataError, ModelError
 from distill_lab.models import agree_on_padding, load_config, load_model, load_tokenizer
 from distill_lab.results.result import Result
+from distill_lab.results.run_folder import ORIGIN, is_exported, read_run
 from distill_lab.serving.onnx_model import FILE as GRAPH
 from distill_lab.serving.onnx_network import OnnxNetwork
-from distill_lab.serving.origin import config_of, read_config, read_run, task_of, teacher_folder
+from distill_lab.serving.origin import config_of, read_config, task_of, teacher_folder
 from distill_lab.store import Store
 from distill_lab.students.int8 import MARK, to_int8
 from distill_lab.tasks import Data, Task
 from distill_lab.types import Problem
-
-ORIGIN = "run.json"
-"""In an exported folder, the result of the run that it comes from."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,11 @@ class Served:
         That is `model`; where the student was trained for int8, a copy that rounds as int8 will.
         What has been exported computes what it is.
         """
-        exported = (self.folder / ORIGIN).is_file()
-        return self.model if exported or self.int8 is None else to_int8(copy.deepcopy(self.model))
+        return (
+            self.model
+            if is_exported(self.folder) or self.int8 is None
+            else to_int8(copy.deepcopy(self.model))
+        )
 
     def data(self) -> Data:
         """Return the task's rows as the student reads them.
@@ -114,7 +115,7 @@ def open_run(folder: Path, model: Literal["student", "teacher"] = "student") -> 
     Raises:
         UsageError: If it is no folder of a finished run, or its student cannot be loaded.
     """
-    if (folder / ORIGIN).is_file():
+    if is_exported(folder):
         return _exported(folder)
     result = read_run(folder)
     config = read_config(folder)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError, first_line
 from distill_lab.plain_json import json_lines
+from distill_lab.row_files import check_row_file
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ def read_table(path: Path) -> pd.DataFrame:
         ".json": lambda: _read_json_lines(path),
         ".parquet": lambda: _read_parquet(path),
     }
-    if path.suffix not in readers:
-        raise DataError(f"{path}: the ending is none of {', '.join(readers)}")
+    check_row_file(path)
     return _read(path, readers[path.suffix])
 
 

@@ -27,11 +27,14 @@ def main(rest: list[str]) -> int:
     sys.path.append(os.getcwd())  # where a user's own objective lies, which a run may name
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from distill_lab.bench.asked import Asked
-    from distill_lab.bench.show import bench
 
     formatted, recorded = given.format, given.record
     del given.format, given.record
-    bench(Asked(**vars(given)), formatted, recorded)
+    asked = Asked(**vars(given))
+    asked.check()  # before anything slow is loaded
+    from distill_lab.bench.show import bench
+
+    bench(asked, formatted, recorded)
     return 0
 
 

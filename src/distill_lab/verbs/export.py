@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(given: argparse.Namespace) -> None:
     from distill_lab.errors import UsageError
+    from distill_lab.results.run_folder import check_run
 
+    check_run(given.run)
     if given.dtype and given.to != "safetensors":
         raise UsageError(f"--dtype {given.dtype}: it goes with --to safetensors")
     if given.rows and given.unchecked:

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+_LINES = ".txt"  # the ending of files with a text on each line
+
 
 def main(rest: list[str]) -> int:
     """Read the arguments and answer.
@@ -72,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(given: argparse.Namespace) -> None:
+    """Refuse, before anything slow is loaded, what cannot be answered."""
     from distill_lab.errors import UsageError
+    from distill_lab.results.run_folder import check_run
 
     if given.texts and (given.file or given.submission):
         raise UsageError("predict: give texts, --file or --submission, one of them")
@@ -86,6 +90,29 @@ def _check(given: argparse.Namespace) -> None:
         value = getattr(given, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: at least 1 is needed")
+    if not (given.run.is_dir() or given.texts or given.file):
+        raise UsageError(
+            f"{given.run}: there is no such run; its folder comes first, as in distill-lab predict"
+            " RUN TEXT"
+        )
+    check_run(given.run)
+    _check_files(given)
+
+
+def _check_files(given: argparse.Namespace) -> None:
+    """Refuse a file that is missing or of no rows, and one that is named as a text."""
+    from distill_lab.errors import UsageError
+    from distill_lab.row_files import ENDINGS, check_row_file
+
+    lines = f"distill-lab predict {given.run} < "
+    for text in given.texts:
+        ending = os.path.splitext(text)[1]
+        if ending in (*ENDINGS, _LINES) and os.path.isfile(text):
+            how = f"--file {text}" if ending in ENDINGS else f"{lines}{text}"
+            raise UsageError(f"{text}: a file, of which the name would be answered; type {how}")
+    if given.file and not given.submission:
+        text = f"; a text on each line is read by {lines}{given.file}"
+        check_row_file(given.file, text if given.file.suffix == _LINES else "")
 
 
 def _answer(given: argparse.Namespace) -> None:
