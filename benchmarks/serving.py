@@ -26,7 +26,7 @@ from benchmarks.page import Lines, setting, show
 from distill_lab.bench.asked import Asked
 from distill_lab.bench.measure import measure
 from distill_lab.bench.report import Line, Report
-from distill_lab.bench.tables import HEAD, cells, explained
+from distill_lab.bench.tables import explained, grid
 from distill_lab.bench.tables import setting as measured_on
 from distill_lab.bench.texts import TaskTexts
 from distill_lab.config import build
@@ -129,9 +129,10 @@ def main() -> int:
     table, every = reached(report.lines)
     how = measured_on(report).rpartition(";")[0]  # behind it stands the day, which `setting` says
     said = ". ".join([setting(how), *explained(report)])
+    head, *rows = grid(report)
     tables = [
         ("What was to be reached", REACH_HEAD, table),
-        ("What was measured", list(HEAD), [cells(line) for line in report.lines]),
+        ("What was measured", head, rows),
     ]
     show(given.markdown, "benchmarks.serving", said, __doc__, tables)
     return 0 if every else 1

@@ -44,7 +44,13 @@ def test_compare_help() -> None:
     assert answer.returncode == 0 and "retention" in answer.stdout
 
 
-@pytest.mark.parametrize("line", ["--help", "train --help", "train --cfg job"])
+_QUICK = [
+    "--help", "train --help", "train --cfg job", "predict nowhere text", "export no --to onnx",
+    "bench src/nowhere", "compare nowhere", "report nowhere -o page.html",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", _QUICK)
 def test_quick_answers_do_not_import_torch(line: str) -> None:
     code = (
         "import sys; from distill_lab.cli import main; sys.argv = ['distill-lab', *sys.argv[1:]]\n"
@@ -56,6 +62,12 @@ def test_quick_answers_do_not_import_torch(line: str) -> None:
         [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=True
     )
     assert answer.stdout.splitlines()[-1] == "heavy: []", answer.stdout[-300:]
+
+
+def test_a_key_that_is_typed_twice_is_told(tmp_path: Path) -> None:
+    answer = typed("train", "seed=1", "seed=2", "study=a", "study=a", "--cfg", "job", cwd=tmp_path)
+    assert "seed: 2" in answer.stdout
+    assert answer.stderr == "distill-lab: seed is typed twice; seed=2 counts\n"
 
 
 def test_cfg_job_shows_what_is_typed(tmp_path: Path) -> None:

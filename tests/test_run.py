@@ -38,7 +38,7 @@ def test_predictions_are_row_by_row(lab: Go, tmp_path: Path) -> None:
     result = lab()
     table = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert len(table) == result.rows["evaluation"]
-    assert table["id"].is_unique
+    assert table["id"].is_unique and table["length"].between(3, 32).all()
     for model in ("teacher", "student", "baseline"):
         accuracy = (table[model] == table["label"]).mean()
         assert accuracy == pytest.approx(result.metrics[model]["accuracy"], abs=1e-6)

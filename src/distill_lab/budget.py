@@ -17,7 +17,7 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from distill_lab import ranks
 from distill_lab.config import build
-from distill_lab.errors import ConfigError, first_line
+from distill_lab.errors import ConfigError, UsageError, first_line
 from distill_lab.guards import tell_slow_precision
 from distill_lab.sharding import check_division, check_strategy, strategy
 from distill_lab.under_lightning import quiet
@@ -134,6 +134,15 @@ def device_for(trainer: Mapping[str, Any]) -> torch.device:
     return accelerator
 
 
+def _refused(trainer: Mapping[str, Any], reason: str) -> str:
+    """Return why Lightning refuses a trainer, with the key and the value that it speaks of."""
+    if re.match(r"No supported gpu|`\w+Accelerator` can not run", reason):
+        chosen = trainer.get("accelerator")
+        return f"trainer.accelerator={chosen}: torch finds none here; take cpu, or auto"
+    named = next((word for word in re.findall(r"\w+", reason) if word in trainer), None)
+    return f"trainer: {reason}" if named is None else f"trainer.{named}={trainer[named]}: {reason}"
+
+
 _MEASURED = re.compile(r"(selection|train)/\w+")
 _DEVICES = 1024
 # A device that is none is a TypeError of Lightning's; a list of very many is a MemoryError.
@@ -160,9 +169,10 @@ def check_budget(budget: Budget) -> tuple[int, int]:
             callbacks = [build(node) for node in budget.callbacks.values()]
             chosen = {**budget.trainer, "strategy": strategy(budget.trainer)}
             trainer: pl.Trainer = build(chosen, logger=False, callbacks=callbacks)
+    except UsageError:
+        raise
     except _REFUSALS as error:
-        reason = first_line(error)
-        raise ConfigError(f"trainer: {reason}") from error
+        raise ConfigError(_refused(budget.trainer, first_line(error))) from error
     check_division(budget.trainer, trainer)
     for one in (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)):
         if one.monitor is not None and not _MEASURED.fullmatch(str(one.monitor)):

@@ -108,15 +108,26 @@ def go_online() -> str:
     return f"go online ({name} is set, which forbids it)" if name else "go online"
 
 
-# What other programs and papers call our keys.
+# What other programs and papers call our groups.
+ALSO_A_GROUP = {
+    "data": "task",
+    "dataset": "task",
+    "loss": "objective",
+    "model": "student",
+    "optimizer": "optim",
+    "training": "trainer",
+}
+# What they call our keys and choices.
 ALSO_CALLED = {
     "T": "temperature",
     "alpha": "lam",
+    "csv": "text_classification",
     "epochs": "max_epochs",
     "gpus": "devices",
     "lambda": "lam",
     "layers": "num_layers",
     "learning_rate": "lr",
+    "label_column": "label",
     "name": "model",
     "num_epochs": "max_epochs",
     "num_train_epochs": "max_epochs",
@@ -124,6 +135,7 @@ ALSO_CALLED = {
     "steps": "max_steps",
     "tau": "temperature",
     "temp": "temperature",
+    "text_column": "text",
     "train_batch_size": "batch_size",
 }
 
@@ -136,7 +148,8 @@ def closest(word: str, known: Iterable[str]) -> str:
     if ALSO_CALLED.get(word) in names:
         return ALSO_CALLED[word]
     close = get_close_matches(word, names, n=1, cutoff=0.6)
-    return close[0] if close else ""
+    turned = [name for name in names if sorted(name) == sorted(word)]  # too short to be close
+    return next(iter(close or turned), "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

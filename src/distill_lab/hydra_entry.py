@@ -27,6 +27,7 @@ from distill_lab.launch.jobs import without_launching
 from distill_lab.launch.traces import TRACES
 from distill_lab.secret_values import refuse_kept, refuse_typed
 from distill_lab.store import digest
+from distill_lab.suggestions import key_hint
 from distill_lab.train_help import choices, train_help
 
 _VERSION = "1.3"  # to be left out from Hydra 1.4 on
@@ -85,6 +86,7 @@ def train(arguments: Sequence[str]) -> int:
     if not _is_dry(arguments) and not any(a in (*_MULTIRUN, *_SHOW) for a in arguments):
         arguments = going_on(arguments)
     _refuse_nothing(arguments)
+    _tell_twice(arguments)
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here, and leave as one sentence
     TRACES.forget()
@@ -128,6 +130,16 @@ def _refuse_nothing(overrides: Sequence[str]) -> None:
             )
 
 
+def _tell_twice(arguments: Sequence[str]) -> None:
+    """Say which of two values of a key counts; Hydra takes the last one without a word."""
+    last: dict[str, str] = {}
+    for override in filter(_is_override, arguments):
+        key = override.lstrip("+").partition("=")[0]
+        if last.get(key, override) != override:
+            print(f"distill-lab: {key} is typed twice; {override} counts", file=sys.stderr)
+        last[key] = override
+
+
 def _refuse_flags(arguments: Sequence[str]) -> None:
     """Refuse flags that Hydra has not, for which it would print its usage.
 
@@ -136,13 +148,15 @@ def _refuse_flags(arguments: Sequence[str]) -> None:
     """
     flags = [a.partition("=")[0] for a in arguments if a.startswith("-")]
     known = {name for each in get_args_parser()._actions for name in each.option_strings}
-    faults = [
-        f"{flag}: no such flag; a key is typed without dashes, as in {flag.lstrip('-')}=VALUE"
-        for flag in flags
-        if flag not in known
-    ]
+    faults = [f"{flag}: no such flag{_as_key(flag)}" for flag in flags if flag not in known]
     if faults:
         raise ConfigError(faults)
+
+
+def _as_key(flag: str) -> str:
+    """Return how a key is typed that somebody takes for a flag."""
+    key = flag.lstrip("-").replace("-", "_")
+    return f"; a key is typed without dashes{key_hint(key) or f', as in {key}=VALUE'}"
 
 
 def _of_further_rank() -> list[str]:

@@ -14,6 +14,12 @@ from distill_lab.errors import ConfigError, UsageError
 from distill_lab.suggestions import choice_hint, key_hint
 from distill_lab.train_help import choices
 
+# What OmegaConf says of a value that a typed key of the root does not take.
+_WANTED = {
+    "could not be converted to Integer": "a whole number is needed",
+    "is not a valid bool": "true or false is needed",
+}
+
 
 @contextmanager
 def sentences() -> Iterator[None]:
@@ -37,12 +43,15 @@ def _sentence(error: Exception) -> str:
     if first.startswith("Could not override"):
         return f"{quoted[1]}: not a key of the configuration{key_hint(quoted[1])}"
     if first.startswith("Error merging override"):
-        return f"{first.removeprefix('Error merging override ')}: {cause[0]}"
+        wanted = next((words for sign, words in _WANTED.items() if sign in cause[0]), cause[0])
+        return f"{first.removeprefix('Error merging override ')}: {wanted}"
     if first.startswith("Ambiguous value for argument"):
         key, _, values = first.partition("'")[2].rstrip("'").partition("=")
         return f"{key}={values}: several values want -m, a list wants brackets: '{key}=[{values}]'"
     if "does not support sweep type" in first or first.startswith("Sweep parameters"):
         return "an interval is for a search: type -m hydra/sweeper=optuna too, or values: KEY=A,B"
+    if first.startswith("mismatched input '<EOF>'"):
+        return "an override ends where a value is missing; values are typed without blanks: KEY=A,B"
     if first.startswith("Error parsing override"):
         return (
             f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, without blanks around ="

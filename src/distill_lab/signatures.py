@@ -12,6 +12,7 @@ from distill_lab.trusted import distrust, distrust_object
 from distill_lab.values import mismatch
 
 Node = dict[str, Any]
+_SHOWN = 20  # parameters that are told; Lightning's Trainer has 40
 # What `run` passes itself when it builds a node of the group; a yaml may not give it.
 _PASSED = {
     "trainer": {"callbacks", "logger", "default_root_dir", "use_distributed_sampler"},
@@ -73,8 +74,9 @@ _Parameters = Mapping[str, inspect.Parameter]
 def _unknown(path: str, target: str, given: Node, parameters: _Parameters) -> list[str]:
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return []
+    takes = f" (it takes {', '.join(parameters)})" if 0 < len(parameters) <= _SHOWN else ""
     return [
-        f"{path}.{key}: not a parameter of {target}{did_you_mean(key, parameters)}"
+        f"{path}.{key}: not a parameter of {target}{did_you_mean(key, parameters) or takes}"
         for key in given
         if key not in parameters
     ]

@@ -62,7 +62,7 @@ def test_a_run_with_its_teacher_is_measured_and_told(
     after.pop("bench"), before.pop("bench")
     assert after == before
     out, err = capsys.readouterr()
-    assert "bench: 2 more rounds, less than a minute; --repetitions=N takes fewer" in err
+    assert "bench: 2 more rounds, less than a minute\n" in err
     assert "mute: not measured: it has no tokeniser, and reviews: evaluation is text" in out
     assert "fewer than 6 rounds give no interval" in out and "not measured (" in out
     assert "added to run/result.json" in out

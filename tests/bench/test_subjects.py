@@ -127,6 +127,7 @@ def test_an_encoder_has_no_head(encoder: Path) -> None:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such folder": ({"typed": ["./nowhere"]}, "./nowhere: there is no such folder"),
     "neither here nor on the hub": ({"typed": ["nowhere"]}, "neither a folder here nor in the hub"),
+    "no such run": ({"typed": ["x=empty/run"]}, "^empty/run: there is no such run or model$"),
     "a folder of something else": ({"typed": ["empty"]}, "empty: neither the folder of a finished"),
     "an exported folder": ({"typed": ["exported"]}, "exported from a run; measure the run"),
     "a study": ({"typed": ["."]}, "a study; name its runs, such as"),

@@ -50,6 +50,13 @@ def printed(report: Report, width: int = 100) -> str:
     return out.getvalue()
 
 
+def test_one_model_alone_is_held_against_nothing(report: Report) -> None:
+    alone = Report(report.lines[:1], "teacher, eager")
+    for text in (printed(alone), as_markdown(alone)):
+        assert "p95, ms" in text and "faster" not in text and "in batches  " not in text
+    assert "faster alone" in printed(report) and "faster alone" in as_markdown(report)
+
+
 def test_what_was_disturbed_is_said(report: Report) -> None:
     quiet = Line(Subject("a", "a", None), entry(model="a", latency_spread=DISTURBED))
     noisy = Line(Subject("b", "b", None), entry(model="b", latency_spread=1.63))

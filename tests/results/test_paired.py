@@ -12,7 +12,7 @@ from scipy import stats
 from distill_lab.errors import DataError
 from distill_lab.results.columns import columns
 from distill_lab.results.compare import Comparison, comparisons
-from distill_lab.results.gains import Gain
+from distill_lab.results.gains import FEW, Gain
 from distill_lab.results.predictions import read_predictions
 from distill_lab.results.result import Result
 from distill_lab.results.runs import collect
@@ -268,3 +268,20 @@ def test_models_that_answer_alike_have_no_interval(tmp_path: Path) -> None:
     comparison = one(tmp_path)
     assert "no interval: student and baseline answer every row alike" in " ".join(notes(comparison))
     assert any("+0.0000 [no row differs]" in column.cells for column in columns(comparison))
+
+
+def test_few_rows_that_differ_are_counted(tmp_path: Path) -> None:
+    base = answers(0.8, 5)
+    for name, differing in (("few", 2), ("many", FEW)):
+        ours = base.copy()
+        ours[:differing] = 1 - ours[:differing]
+        models = {"teacher": answers(0.9, 0), "student": ours, "baseline": base}
+        made(tmp_path / name / "run", models)
+    few, many = gain(tmp_path / "few"), gain(tmp_path / "many")
+    assert (few.differing, few.rough) == (2, True)
+    assert (many.differing, many.rough) == (FEW, False)
+    assert in_words("accuracy", few).endswith("the rows alone; rows that tell the two apart: 2")
+    assert in_words("accuracy", many).endswith("the rows alone")
+    said = " ".join(notes(one(tmp_path / "few")))
+    assert "rough: fewer than 10 rows tell student and baseline apart in 1 of 1 cells" in said
+    assert "rough: " not in " ".join(notes(one(tmp_path / "many")))

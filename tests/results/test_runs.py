@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill_lab.errors import DataError
+from distill_lab.results.run_folder import what_there_is
 from distill_lab.results.runs import collect, together
 from tests.results.made import made, three
 
@@ -65,6 +66,22 @@ def test_nothing_that_finished_is_one_sentence(tmp_path: Path) -> None:
         collect([tmp_path])
     with pytest.raises(DataError, match="there is no such run or study"):
         collect([tmp_path / "nowhere"])
+
+
+def test_what_is_there_is_named_where_something_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert what_there_is(Path("nowhere")) == what_there_is(Path("/nowhere-at-all")) == ""
+    monkeypatch.chdir(tmp_path)
+    assert what_there_is(Path("nowhere")) == ""
+    for name in ("first", "second", ".hidden"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    for typed in ("nowhere", "runs/third", "other/first"):
+        assert what_there_is(Path(typed)) == "; runs has first, second"
+    assert what_there_is(Path("runs/frist/x")) == "; did you mean 'runs/first'?"
+    for number in range(9):
+        (tmp_path / "runs" / f"x{number}").mkdir()
+    assert what_there_is(Path("runs/third")).endswith("x4, x5 and 3 more")
 
 
 def test_many_failures_are_counted_and_some_are_named(tmp_path: Path) -> None:

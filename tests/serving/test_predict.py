@@ -339,6 +339,29 @@ def test_a_line_that_is_no_text_ends_after_those_before_it(
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_a_file_is_not_answered_as_a_text(finished: Finished, tmp_path: Path) -> None:
+    for name, how in (
+        ("rows.csv", "type --file {0}"),
+        ("lines.txt", "distill-lab predict {1} < {0}"),
+    ):
+        path, run = tmp_path / name, finished("classes")
+        path.write_text("text\ngood\n")
+        with pytest.raises(UsageError, match="a file, of which the name would be") as raised:
+            main([str(run), "a text", str(path)])
+        assert str(raised.value).endswith(how.format(path, run))
+    with pytest.raises(UsageError, match="there is no such file"):
+        main([str(finished("classes")), "--file", str(tmp_path / "nope.txt")])
+    with pytest.raises(
+        UsageError, match=r"the ending is none of .* is read by distill-lab predict"
+    ):
+        main([str(finished("classes")), "--file", str(tmp_path / "lines.txt")])
+
+
+def test_a_text_without_a_run_is_told_what_comes_first() -> None:
+    with pytest.raises(UsageError, match="its folder comes first, as in distill-lab predict RUN"):
+        main(["a text"])
+
+
 def test_folders_that_are_no_finished_runs_are_named(finished: Finished, tmp_path: Path) -> None:
     for folder, said in ((tmp_path / "nowhere", "no such run"), (tmp_path, "no result.json")):
         with pytest.raises(UsageError, match=said):

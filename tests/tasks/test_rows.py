@@ -11,7 +11,7 @@ import pytest
 from distill_lab.errors import DataError
 from distill_lab.tasks import Glue, StdlibDocs, TextFiles
 from distill_lab.tasks.files import read_glue_tsv, read_table
-from distill_lab.tasks.rows import Rows, carve
+from distill_lab.tasks.rows import Rows, carve, in_lines
 from distill_lab.tasks.stdlib_docs import TOPICS, docstrings
 from tests.conftest import sentences
 
@@ -101,7 +101,7 @@ def test_incomplete_rows_are_left_out_only_if_asked(
         glue(tmp_path).load()
     splits = glue(tmp_path, skip_incomplete=True).load()
     assert sorted([*splits.train.ids, *splits.selection.ids]) == [0, 3, 4]
-    assert "2 rows are incomplete" in caplog.text
+    assert "incomplete rows left out: 2" in caplog.text
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
@@ -181,3 +181,21 @@ def test_docstrings_are_parsed_not_imported(tmp_path: Path) -> None:
 def test_no_module_has_two_topics() -> None:
     names = [name for line in TOPICS.values() for name in line.split()]
     assert len(names) == len(set(names))
+
+
+def test_all_columns_with_gaps_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\ngood,a\n,b\nbad,\n")
+    task = TextFiles(train_file=str(file), text="text", label="label", metrics=["accuracy"])
+    with pytest.raises(DataError) as refused:
+        task.load()
+    first, second = str(refused.value).splitlines()
+    assert "line 3: column 'text' has no text" in first
+    assert "line 4: column 'label' has no label" in second
+
+
+def test_lines_in_words() -> None:
+    assert in_lines([3]) == "line 3"
+    assert in_lines([3, 5]) == "lines 3 and 5"
+    assert in_lines([3, 5, 7]) == "lines 3, 5 and 7"
+    assert in_lines([3, 5, 7, 9, 11]) == "lines 3, 5, 7 and 2 more"

@@ -42,6 +42,7 @@ from distill_lab.store import Store
 
 _LENGTHS = (16, 32, 64, 128)
 _MB = 1e6
+_FEW = 6  # rounds, the least that give an interval
 Key = tuple[str, str]
 
 
@@ -199,10 +200,9 @@ def _foretold(turns: Iterable[int], count: int) -> Iterator[int]:
     for turn in turns:
         if turn == 1:
             minutes = (time.monotonic() - begun) * (count - 1) / 60
-            told = (
-                f"bench: {count - 1} more rounds, {in_words(minutes)}; --repetitions=N takes fewer"
-            )
-            console(error=True).print(told, highlight=False, markup=False)
+            told = f"bench: {count - 1} more rounds, {in_words(minutes)}"
+            few = "" if count <= _FEW else f" (--repetitions={_FEW} takes fewer)"
+            console(error=True).print(told + few, highlight=False, markup=False)
         yield turn
 
 

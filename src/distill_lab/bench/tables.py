@@ -21,8 +21,8 @@ from distill_lab.results.tables import millions
 
 FORMATS = ("table", "json", "csv", "markdown")
 _TAKES = ("parameters", "size, MB", "GFLOPs", "peak MB", "process MB", "J / 1,000")
-_SPEED = ("p50, ms", "p95, ms", "rows/s", "faster alone", "in batches")
-HEAD = ("model", "form", *_TAKES, *_SPEED)
+_SPEED = ("p50, ms", "p95, ms", "rows/s")
+_TIMES = ("faster alone", "in batches")  # where several are measured
 
 
 def setting(report: Report) -> str:
@@ -54,10 +54,11 @@ def explained(report: Report) -> list[str]:
 def as_table(report: Report) -> RenderableType:
     """Return two tables for the terminal: what models take, and how fast they are."""
     takes = _table("what it takes", _TAKES)
-    speed = _table("how fast it answers", _SPEED)
+    speed = _table("how fast it answers", _speeds(report))
     for line in report.lines:
         takes.add_row(Text(line.entry.model), line.entry.form, *_taken(line.entry))
-        speed.add_row(Text(line.entry.model), line.entry.form, *_fast(line))
+        fast = _fast(line)[: len(_speeds(report))]
+        speed.add_row(Text(line.entry.model), line.entry.form, *fast)
     said = [Text(text) for text in explained(report)]
     return Group(Text(setting(report)), Text(), takes, speed, *said)
 
@@ -89,15 +90,20 @@ def as_csv(report: Report) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def cells(line: Line) -> list[str]:
-    """Return what a table of `HEAD` shows of a model in a form."""
-    return [line.entry.model, line.entry.form, *_taken(line.entry), *_fast(line)]
+def grid(report: Report) -> list[list[str]]:
+    """Return one table: its head, and a row for each model and form."""
+    head = ["model", "form", *_TAKES, *_speeds(report)]
+    rows = (
+        [line.entry.model, line.entry.form, *_taken(line.entry), *_fast(line)]
+        for line in report.lines
+    )
+    return [head, *(row[: len(head)] for row in rows)]
 
 
 def as_markdown(report: Report) -> str:
     """Return one table for a page, with what is said of it."""
-    rows = [[*HEAD], ["---", "---", *["---:"] * (len(HEAD) - 2)]]
-    rows += [[_plain(cell) for cell in cells(line)] for line in report.lines]
+    head, *rows = [[_plain(cell) for cell in row] for row in grid(report)]
+    rows = [head, ["---", "---", *["---:"] * (len(head) - 2)], *rows]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     said = "".join(f"\n- {_plain(text)}" for text in explained(report))
     return f"{_plain(setting(report))}\n\n{table}\n{said}"
@@ -108,8 +114,13 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     table.add_column("model", overflow="fold")
     table.add_column("form", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=name in _SPEED)
+        table.add_column(name, justify="right", no_wrap=name in (*_SPEED, *_TIMES))
     return table
+
+
+def _speeds(report: Report) -> tuple[str, ...]:
+    """Return the columns of speed: how many times as fast only where something is held against."""
+    return (*_SPEED, *_TIMES) if any(line.soon for line in report.lines) else _SPEED
 
 
 def _taken(one: Entry) -> list[str]:

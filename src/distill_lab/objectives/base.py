@@ -11,7 +11,8 @@ from distill_lab.errors import ConfigError, noted
 from distill_lab.objectives.hard import hard_loss
 from distill_lab.types import Batch, Fit, Needs, Outputs, Term
 
-_HOTTEST = 1e6  # by far; answers are all alike long before
+# By far: long before them one class has everything, or all have the same.
+_COLDEST, _HOTTEST = 0.01, 1e6
 
 
 class Objective(nn.Module, ABC):
@@ -91,9 +92,9 @@ class Objective(nn.Module, ABC):
 
 
 def check_temperature(value: float, key: str = "objective.temperature") -> None:
-    """Refuse a temperature that is not above 0, or whose square is no weight."""
-    if not 0 < value <= _HOTTEST:
-        raise ConfigError(f"{key}={value}: a temperature must be above 0, and at most 1e6")
+    """Refuse a temperature that leaves one class alone, or whose square is no weight."""
+    if not _COLDEST <= value <= _HOTTEST:
+        raise ConfigError(f"{key}={value}: a temperature, from {_COLDEST:g} to {_HOTTEST:g}")
 
 
 def check_lam(value: float, key: str = "objective.lam") -> None:

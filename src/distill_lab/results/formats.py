@@ -26,6 +26,7 @@ _LATEX = {
 _LATEX_SIGN = re.compile("[" + re.escape("".join(_LATEX)) + "]")
 _MARKDOWN_SIGN = re.compile(r"[\\`*_\[\]<>|#&~]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
+_OF_GAIN = ("mean", "sd", "low", "high", "p", "adjusted", "verdict", "test", "why_not", "differing")
 
 
 def markdown(comparisons: Sequence[Comparison], published: Sequence[Figure] = ()) -> str:
@@ -141,10 +142,9 @@ def _flat(comparison: Comparison, line: Line) -> dict[str, Any]:
     for name, spread in line.metrics.items():
         found |= {name: spread.mean, f"{name}_sd": spread.sd}
     for name, gain in line.gains.items():
-        told = ("mean", "sd", "low", "high", "p", "adjusted", "verdict", "test", "why_not")
         found |= {
             "gain_" + (name if key == "mean" else f"{name}_{key}"): getattr(gain, key)
-            for key in told
+            for key in _OF_GAIN
         }
     found |= {"retention": line.retention, "parameters": line.parameters}
     return found | {f"fidelity_{name}": value for name, value in line.fidelity.items()}

@@ -8,6 +8,8 @@ from statistics import mean, stdev
 
 from distill_lab.results import inference
 
+FEW = 10
+"""Rows on which student and baseline differ, below which an interval is rough."""
 ALIKE = "student and baseline answer every row alike, which tells no interval"
 MCNEMAR, ROWS, BOTH = "exact McNemar test", "bootstrap over rows", "bootstrap over rows and seeds"
 
@@ -25,6 +27,8 @@ class Gain:
         adjusted: p after Holm's correction over the cells of the comparison.
         test: Name of the test that gave p; empty if there is none.
         why_not: Why it is not tested, in words; empty if it is.
+        differing: Rows on which student and baseline answer differently for some seed; None if it
+            is not tested.
     """
 
     each: tuple[float, ...]
@@ -36,6 +40,7 @@ class Gain:
     adjusted: float | None = None
     test: str = ""
     why_not: str = ""
+    differing: int | None = None
 
     @classmethod
     def of(cls, each: Sequence[float], why_not: str = "") -> Gain:
@@ -47,6 +52,11 @@ class Gain:
     def alike(self) -> bool:
         """Whether student and baseline answer every row alike, so that there is no interval."""
         return self.p is not None and self.low is None
+
+    @property
+    def rough(self) -> bool:
+        """Whether so few rows tell student and baseline apart that the interval is rough."""
+        return self.low is not None and self.differing is not None and self.differing < FEW
 
     @property
     def seeds(self) -> int:

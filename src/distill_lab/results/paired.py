@@ -157,11 +157,13 @@ def _tested(metric: str, gain: Gain, pairs: Sequence[Pair]) -> Gain:
     samples: Floats = np.mean(each, axis=0)  # of which only the spread matters
     told = [(ours.scored.told(), theirs.scored.told()) for ours, theirs in pairs]
     differ = np.stack([(ours != theirs).any(axis=1) for ours, theirs in told]).any(axis=0)
-    found = inference.interval(gain.each, samples, int(differ.sum()))
+    differing = int(differ.sum())
+    found = inference.interval(gain.each, samples, differing)
     exact = _mcnemar(metric, *told[0]) if len(pairs) == 1 else None
     return replace(
         gain, low=found.low, high=found.high, p=found.p if exact is None else exact,
         test=MCNEMAR if exact is not None else ROWS if len(pairs) == 1 else BOTH,
+        differing=differing,
     )  # fmt: skip
 
 

@@ -38,7 +38,8 @@ def answer_tables(
         table = dict(task.table(rows, given))
         if data.for_teacher is not None and "teacher" in given:  # whose tokens are others
             read = data.for_teacher.evaluation[split]
-            table |= task.table(read, {"teacher": given["teacher"]})
+            own = task.table(read, {"teacher": given["teacher"]})
+            table |= {name: values for name, values in own.items() if name.startswith("teacher")}
         tables[split] = table
     return tables
 

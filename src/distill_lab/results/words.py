@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from distill_lab.results.compare import Comparison
 from distill_lab.results.figures import level
-from distill_lab.results.gains import ALIKE, MCNEMAR, Gain
+from distill_lab.results.gains import ALIKE, FEW, MCNEMAR, Gain
 from distill_lab.results.inference import LEVEL
 from distill_lab.results.published import Figure
 
@@ -64,6 +64,12 @@ def _tests(comparison: Comparison) -> list[str]:
             said.append("two seeds tell little of how seeds differ, so their intervals are wide")
         if any(gain.test == MCNEMAR for gain in tested):
             said.append("McNemar's p is exact, the interval beside it a bootstrap's")
+        few = [gain.differing for gain in tested if gain.rough]
+        if few:
+            said.append(
+                f"rough: fewer than {FEW} rows tell student and baseline apart in {len(few)} of"
+                f" {len(tested)} cells (the least: {min(filter(None, few))})"
+            )
         if any(gain.alike for gain in tested):
             said.append(f"no interval: {ALIKE}")
     reasons = Counter(gain.why_not for gain in gains if gain.adjusted is None)
@@ -107,8 +113,12 @@ def in_words(metric: str, gain: Gain) -> str:
     return (
         f"gain in {metric}: {gain.mean:+.4f}, 95 % interval {gain.low:+.4f} to {gain.high:+.4f},"
         f" p = {level(gain.p)} ({gain.test}): {said}; one seed, so the interval covers the rows"
-        " alone"
+        f" alone{_rough(gain)}"
     ).replace("= <", "< ")
+
+
+def _rough(gain: Gain) -> str:
+    return f"; rows that tell the two apart: {gain.differing}" if gain.rough else ""
 
 
 def fidelity_in_words(told: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from distill_lab.errors import DataError, did_you_mean
-from distill_lab.tasks.rows import Ids, Rows, parse_labels
+from distill_lab.tasks.rows import Ids, Rows, in_lines, parse_labels
 from distill_lab.types import Problem
 
 log = logging.getLogger(__name__)
@@ -57,28 +57,35 @@ class Columns:
     label: str
     pair: str | None = None
 
-    def check(self, table: pd.DataFrame, path: Path) -> None:
-        """Refuse a table that lacks columns; all of them are told.
+    def check(self, table: pd.DataFrame, path: Path, first_line: int = 2) -> None:
+        """Refuse a table that lacks columns, or cells of them; all faults are told.
 
         Args:
             table: As read.
             path: The file, for the error.
+            first_line: Line of the first row in the file: 2 below a header, else 1.
 
         Raises:
-            DataError: If one is missing.
+            DataError: If something is missing.
         """
         keys = {"task.text": self.text, "task.pair": self.pair, "task.label": self.label}
         asked = {key: name for key, name in keys.items() if name is not None}
-        absent = [_absent(table, name, key, path) for key, name in asked.items()]
-        if any(absent):
-            raise DataError("\n".join(filter(None, absent)))
+        faults = [_absent(table, name, key, path) for key, name in asked.items()]
+        if not any(faults):
+            lines = table.index.to_numpy(dtype=np.int64) + first_line
+            faults = [
+                _blank(list(table[name]), lines, path, name, key.partition(".")[2])
+                for key, name in asked.items()
+            ]
+        if any(faults):
+            raise DataError("\n".join(filter(None, faults)))
 
     def drop_incomplete(self, table: pd.DataFrame, path: Path) -> pd.DataFrame:
         """Leave out rows in which one of the columns is missing or empty, and say how many."""
         used = [name for name in (self.text, self.pair, self.label) if name in table.columns]
         whole = ~table[used].map(_is_blank).any(axis=1)
         if not whole.all():
-            log.warning("%s: %d rows are incomplete and left out", path, (~whole).sum())
+            log.warning("%s: incomplete rows left out: %d", path, (~whole).sum())
         kept: pd.DataFrame = table[whole]
         return kept
 
@@ -98,52 +105,35 @@ def to_rows(
     Raises:
         DataError: If a column is missing, a text is empty or a label is unknown.
     """
-    columns.check(table, path)
+    columns.check(table, path, first_line)
     ids = table.index.to_numpy(dtype=np.int64)
-    text = list(table[columns.text])
-    pair = list(table[columns.pair]) if columns.pair else None
-    label = labels(table, path, columns.label, first_line)
-    lines = ids + first_line
     return Rows(
         ids,
-        _texts(text, path, columns.text, lines),
-        None if pair is None else _texts(pair, path, str(columns.pair), lines),
-        parse_labels(label, problem, f"{path}, column {columns.label!r}", lines),
-    )
+        [str(text) for text in table[columns.text]],
+        None if columns.pair is None else [str(text) for text in table[columns.pair]],
+        parse_labels(
+            list(table[columns.label]), problem, f"{path}, column {columns.label!r}",
+            ids + first_line,
+        ),
+    )  # fmt: skip
 
 
 def _is_blank(value: Any) -> bool:
     return not value.strip() if isinstance(value, str) else pd.isna(value) is True
 
 
-def labels(table: pd.DataFrame, path: Path, name: str, first_line: int = 2) -> list[object]:
-    """Return the column of labels.
-
-    Args:
-        table: As read.
-        path: The file, for errors.
-        name: Name of the column.
-        first_line: Line of the first row in the file.
-
-    Raises:
-        DataError: If there is no such column, or a row has no label.
-    """
-    values = column(table, name, "task.label", path)
-    for line, value in zip(table.index + first_line, values, strict=True):
-        if _is_blank(value):
-            raise _blank(path, line, name, "label")
-    return values
-
-
-def _blank(path: Path, line: int, name: str, what: str) -> DataError:
-    return DataError(
-        f"{path}, line {line}: column {name!r} has no {what}; fill it,"
-        " or leave such rows out with task.skip_incomplete=true"
+def _blank(values: list[object], lines: Ids, path: Path, name: str, role: str) -> str:
+    """Return where a column has no value; texts have to be texts."""
+    texts = role != "label"
+    without = [
+        int(line)
+        for line, value in zip(lines, values, strict=True)
+        if _is_blank(value) or (texts and not isinstance(value, str))
+    ]
+    if not without:
+        return ""
+    what = "text" if texts else "label"
+    return (
+        f"{path}, {in_lines(without)}: column {name!r} has no {what}; fill it, or leave such rows"
+        " out with task.skip_incomplete=true"
     )
-
-
-def _texts(values: list[object], path: Path, name: str, lines: Ids) -> list[str]:
-    for line, value in zip(lines, values, strict=True):
-        if not isinstance(value, str) or not value.strip():
-            raise _blank(path, line, name, "text")
-    return [str(value) for value in values]

@@ -79,7 +79,24 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
 
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+    _check_separator(path, separator)
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _check_separator(path: Path, separator: str) -> None:
+    """Refuse a file whose header has another separator than the one of its ending.
+
+    Raises:
+        DataError: If so.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    other = next((sign for sign in (";", "\t", "|", ",") if sign in header), None)
+    if separator not in header and other is not None:
+        raise DataError(
+            f"{path}: its columns seem to be separated by {other!r}; a .csv is read with commas, a"
+            " .tsv with tabs, so save it as one of them"
+        )
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from distill_lab.errors import DataError
 from distill_lab.types import Problem
 
 Ids = npt.NDArray[np.int64]
+_LINES = 3  # of a file, that are named
 
 
 def spread(rows: int, count: int) -> list[int]:
@@ -209,17 +210,28 @@ def parse_labels(
     known = {name: index for index, name in enumerate(problem.labels)}
     if not any(name.isdecimal() for name in problem.labels):  # else a number is a name
         known |= {str(index): index for index in range(problem.num_labels)}
-    targets: list[float] = []
-    for line, value in zip(lines, values, strict=True):
-        target = _number(value) if regression else known.get(str(value))
-        if target is None:
-            names = ", ".join(problem.labels[:12])
-            wanted = "a number" if regression else f"one of the labels {names}"
-            raise DataError(f"{where}, line {line}: {str(value)!r} is not {wanted}")
-        targets.append(target)
+    read = [_number(value) if regression else known.get(str(value)) for value in values]
+    targets = [target for target in read if target is not None]
+    if len(targets) < len(read):
+        at = [place for place, target in enumerate(read) if target is None]
+        names = ", ".join(problem.labels[:12])
+        wanted = "a number" if regression else f"one of the labels {names}"
+        rest = f", nor are {len(at) - 1} more" if len(at) > 1 else ""
+        raise DataError(
+            f"{where}, line {lines[at[0]]}: {str(values[at[0]])!r} is not {wanted}{rest}"
+        )
     if regression:
         return np.asarray(targets, dtype=np.float32)
     return np.asarray(targets, dtype=np.int64)
+
+
+def in_lines(numbers: Sequence[int]) -> str:
+    """Return lines of a file in words: "line 3", "lines 3, 5 and 7", "lines 3, 5, 7 and 9 more"."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]}"
+    first = [str(number) for number in numbers[:_LINES]]
+    *most, last = first if len(numbers) <= _LINES else [*first, f"{len(numbers) - _LINES} more"]
+    return f"lines {', '.join(most)} and {last}"
 
 
 def _number(value: object) -> float | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from distill_lab.errors import DataError
 from distill_lab.tasks.augment import Augment
 from distill_lab.tasks.classes import ClassTask
 from distill_lab.tasks.metrics import METRICS
+from distill_lab.tasks.model_rows import ModelRows
 from distill_lab.tasks.rows import Rows, Splits
 
 
@@ -57,5 +63,14 @@ class TextTask(ClassTask):
         assert isinstance(splits.train, Rows) and isinstance(splits.selection, Rows)
         labels = {*splits.train.labels.tolist(), *splits.selection.labels.tolist()}
         if self.problem.kind == "classification" and len(labels) < 2:
-            raise DataError(f"task {self.name}: all training rows have one label; nothing to learn")
+            only = self.problem.labels[int(next(iter(labels)))]
+            raise DataError(
+                f"task {self.name}: all training rows have the label {only!r}; nothing to learn"
+            )
         return splits
+
+    def table(
+        self, rows: ModelRows, answers: Mapping[str, Tensor]
+    ) -> dict[str, npt.NDArray[np.generic] | list[Any]]:
+        """Return what `ClassTask.table` does, and `length`, the tokens of each row."""
+        return {**super().table(rows, answers), "length": rows.lengths}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from distill_lab.errors import ConfigError, DataError
 from distill_lab.tasks.augment import Augment
-from distill_lab.tasks.columns import Columns, labels, to_rows
+from distill_lab.tasks.columns import Columns, to_rows
 from distill_lab.tasks.files import read_table
 from distill_lab.tasks.metrics import fit_problem
 from distill_lab.tasks.rows import Part, Rows, carve
@@ -120,7 +120,7 @@ class TextFiles(TextTask):
             return Problem("regression", ("score",))
         if self.labels is not None:
             return Problem("classification", tuple(str(label) for label in self.labels))
-        values = labels(table, self.train_file, self.columns.label)
+        values = list(table[self.columns.label])
         names = sorted({str(value) for value in values}, key=_numbers_first)
         if len(names) > max(2, len(values) // 2):
             raise DataError(

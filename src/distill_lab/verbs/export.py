@@ -79,7 +79,6 @@ def _check(given: argparse.Namespace) -> None:
     from distill_lab.errors import UsageError
     from distill_lab.results.run_folder import check_run
 
-    check_run(given.run)
     if given.dtype and given.to != "safetensors":
         raise UsageError(f"--dtype {given.dtype}: it goes with --to safetensors")
     if given.rows and given.unchecked:
@@ -88,3 +87,4 @@ def _check(given: argparse.Namespace) -> None:
         raise UsageError(f"--max-difference {given.max_difference}: 0 or more")
     if given.min_agreement is not None and not 0 <= given.min_agreement <= 1:
         raise UsageError(f"--min-agreement {given.min_agreement}: a share, from 0 to 1")
+    check_run(given.run)

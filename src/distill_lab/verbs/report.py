@@ -46,7 +46,11 @@ def main(rest: list[str]) -> int:
     )  # fmt: skip
     given = parser.parse_args(rest)
     if given.output is None and given.wandb is None:
-        parser.error("name a file with -o, or a project with --wandb")
+        from distill_lab.errors import UsageError
+
+        raise UsageError(
+            "report: name what is written, as in -o report.html, or a project with --wandb"
+        )
     if given.output is not None:
         from distill_lab.results.report.write import write_report
 

@@ -10,7 +10,7 @@ from distill_lab.results.report.run_rows import RunRow, said_of_command
 _NUMBER = ' class="number"'
 _ABOUT = (
     "Each run, in the order of the comparison. Its command repeats it from the folder in which it"
-    " was typed."
+    " was typed: student anew, in a folder of its own; teacher and baseline come from the store."
 )
 
 
