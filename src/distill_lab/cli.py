@@ -10,6 +10,7 @@ from importlib import import_module
 
 from distill_lab import __version__
 from distill_lab.errors import JobsFailed, UsageError, did_you_mean
+from distill_lab.quiet import quiet_torchao
 
 _HELP = f"""distill-lab {__version__}: from a teacher, a student and a task to a comparison
 
@@ -35,6 +36,7 @@ def main() -> None:
     """Run the verb that was typed; errors of use end with one sentence and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # what an old terminal has no letter for
         sys.stdout.reconfigure(errors="backslashreplace")
+    quiet_torchao()
     verb, rest = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
     if verb in ("--help", "-h", "help"):
         print(_HELP, end="")

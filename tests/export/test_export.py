@@ -262,18 +262,50 @@ def test_safetensors_of_every_precision(
         assert "logits" in told and "torch.bfloat16" in told
 
 
-def test_a_missing_package_is_told_with_its_line(finished: Finished, tmp_path: Path) -> None:
-    if shutil.which("false") and _installed("torchao"):
-        pytest.skip("torchao is installed here")
+def test_int8_by_torchao_is_smaller_and_close(
+    exported: Callable[..., Path], finished: Finished, capsys: Capture
+) -> None:
+    run, folder = finished("classes"), exported("classes", "int8")
+    parity = json.loads((folder / "parity.json").read_text())
+    assert 0 < parity["largest_difference"] < 0.2 and parity["agreement"] >= 0.95
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        stored = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    rounded = [name for name, dtype in stored.items() if dtype == "I8"]
+    assert len(rounded) >= 6 and not any("embeddings" in name for name in rounded)
+    assert "logits" in alone(folder, lines_of(folder))
+    said = []
+    for place in (run, folder):
+        capsys.readouterr()
+        predict([str(place), "a good film", "a bad film"])
+        said.append([line.split("\t") for line in capsys.readouterr().out.splitlines()])
+    assert [line[0] for line in said[0]] == [line[0] for line in said[1]]
+    shares = np.array([[float(line[1]) for line in lines] for lines in said])
+    assert not np.array_equal(*shares) and np.allclose(*shares, atol=0.05)
+
+
+def test_a_student_trained_for_int8_is_by_torchao_what_was_scored(
+    exported: Callable[..., Path],
+) -> None:
+    parity = json.loads((exported("int8", "int8") / "parity.json").read_text())
+    # The same weights; activations have a scale for each token here, as torchao rounds them.
+    assert parity["largest_difference"] < 0.02 and parity["agreement"] == 1.0
+
+
+def test_what_predicts_words_stays_float_by_torchao(exported: Callable[..., Path]) -> None:
+    with safe_open(exported("masked", "int8") / "model.safetensors", "pt") as file:
+        stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    words = max(each.get_shape()[0] for each in stored.values())
+    wide = {one.get_dtype() for one in stored.values() if words in one.get_shape()[:1]}
+    assert wide == {"F32"} and any(one.get_dtype() == "I8" for one in stored.values())
+
+
+def test_a_missing_package_is_told_with_its_line(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)  # as if it were not there
     with pytest.raises(UsageError, match=r"torchao is not installed; type: pip install '.*int8"):
         main([str(finished("classes")), "--to", "int8", "-o", str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
-
-
-def _installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
 
 
 def test_an_int8_folder_asks_for_the_package_that_reads_it(

@@ -200,7 +200,7 @@ def _foretold(turns: Iterable[int], count: int) -> Iterator[int]:
     for turn in turns:
         if turn == 1:
             minutes = (time.monotonic() - begun) * (count - 1) / 60
-            told = f"bench: {count - 1} more rounds, {in_words(minutes)}"
+            told = f"bench: {count - 1} more round{'s' * (count > 2)}, {in_words(minutes)}"
             few = "" if count <= _FEW else f" (--repetitions={_FEW} takes fewer)"
             console(error=True).print(told + few, highlight=False, markup=False)
         yield turn

@@ -88,13 +88,14 @@ def _onnx(spec: Spec) -> Network:
 
 
 def _torch(spec: Spec) -> Network:
+    from distill_lab.quiet import quiet_libraries
+
+    quiet_libraries()
     import torch
 
     from distill_lab.devices import onto, wait_for
     from distill_lab.models import load_model
-    from distill_lab.quiet import quiet_libraries
 
-    quiet_libraries()
     model = load_model(spec.path, _problem(spec), "model").eval().requires_grad_(False)
     if spec.pad is not None:
         model.config.pad_token_id = spec.pad

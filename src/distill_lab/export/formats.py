@@ -99,6 +99,7 @@ def to_int8(model: PreTrainedModel) -> PreTrainedModel:
         ModelError: If torchao is not installed, or does not know such models.
     """
     settings = _torchao(type(model).__name__)
+    _check_linear(model)
     from torchao.quantization import quantize_
 
     small: PreTrainedModel = copy.deepcopy(model)
@@ -108,6 +109,21 @@ def to_int8(model: PreTrainedModel) -> PreTrainedModel:
         # As transformers does it: what predicts words stays float.
         quantize_(small, settings, lambda m, _: isinstance(m, nn.Linear) and m is not head)
     return small
+
+
+def _check_linear(model: PreTrainedModel) -> None:
+    """Refuse a model of which torchao would round next to nothing.
+
+    Raises:
+        ModelError: If so.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    if any(isinstance(each, Conv1D) for each in model.modules()):
+        raise ModelError(
+            f"{type(model).__name__}: torchao rounds linear layers of torch; those of GPT-2 are of"
+            " a kind of their own (Conv1D), so take the form onnx-int8"
+        )
 
 
 def _torchao(where: str) -> Any:
@@ -159,6 +175,7 @@ def write_int8(served: Served, folder: Path) -> None:
         ModelError: If torchao is not installed, or does not know such models.
     """
     settings = _torchao(str(served.folder))
+    _check_linear(served.model)
     from transformers import TorchAoConfig
 
     with tempfile.TemporaryDirectory(prefix="distill-lab-") as plain:
