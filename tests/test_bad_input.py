@@ -38,6 +38,14 @@ CONFIGURATION = {
     "epochs of the trainer": ("trainer.epochs=1", "did you mean 'max_epochs'?"),
     "model as a choice": ("teacher=bert", "a model is named by teacher.model=bert"),
     "values without -m": ("objective.temperature=1,4", "temperature=1,4: several values want -m"),
+    "a dry run without -m": (
+        "seed=1,2 launch.dry_run=true",
+        "seed=1,2: several values want -m",
+    ),
+    "a run that trains nothing": ("trainer.max_epochs=0", "trainer.max_epochs=0: at least 1 is"),
+    "steps that train nothing": ("trainer.max_steps=0", "trainer.max_steps=0: at least 1 is"),
+    "a model as a flag": ("--model=bert", "did you mean 'teacher.model' or 'student.model'?"),
+    "a run that is not there": ("resume=nowhere", "resume=nowhere: there is no such run"),
     "interval without -m": ("objective.lam=interval(0,1)", "type -m hydra/sweeper=optuna too"),
     "blanks": (
         "objective.lam = 1",

@@ -66,6 +66,7 @@ def test_a_wrong_value_of_one_job_stops_a_sweep_before_its_first(
     finetuned: Path, rows_file: Path, tmp_path: Path
 ) -> None:
     line = [*tiny(finetuned, rows_file), "seed=1,2", "objective.lam=0,1.5", "optim.lr=0"]
+    line = [a for a in line if a == "optim.lr=0" or not a.startswith("optim.lr=")]
     answer = sweep(tmp_path, *line)
     assert answer.returncode == 2 and "Traceback" not in answer.stderr
     said = [line for line in answer.stderr.splitlines() if line.startswith("distill-lab: ")]
@@ -107,7 +108,7 @@ def test_a_wrong_value_beside_a_pattern_stops_a_sweep(
 def test_an_unknown_key_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:
     answer = sweep(tmp_path, "objectiv.lam=0,1")
     assert answer.returncode == 2
-    assert "did you mean 'objective'" in answer.stderr
+    assert "did you mean 'objective.lam'" in answer.stderr
     assert not list(tmp_path.rglob("result.json"))
 
 

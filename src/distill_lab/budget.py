@@ -160,6 +160,9 @@ def check_budget(budget: Budget) -> tuple[int, int]:
     Raises:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
+    for name in ("max_epochs", "max_steps"):
+        if budget.trainer.get(name) == 0:  # Lightning would leave the models as they are
+            raise ConfigError(f"trainer.{name}=0: at least 1 is needed")
     check_strategy(budget.trainer, budget.callbacks)
     devices = budget.trainer.get("devices")
     if isinstance(devices, int) and devices > _DEVICES:  # Lightning makes a list of them

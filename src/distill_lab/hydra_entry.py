@@ -14,6 +14,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from distill_lab.config import GROUPS, Config, check, conf_dir, plain, schema
@@ -169,6 +170,7 @@ def _of_further_rank() -> list[str]:
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
     """Give a sweep without a name one that the same line gives again; studies name themselves."""
     if _is_dry(arguments) and not any(flag in arguments for flag in _MULTIRUN):
+        _refuse_sweep(arguments)
         return ["-m", *arguments]  # a sweep of one job makes no folder
     keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
     named = "study" in keys or "experiments" in keys
@@ -180,6 +182,18 @@ def _named_sweep(arguments: Sequence[str]) -> list[str]:
     first = next((i for i, a in enumerate(arguments) if _is_override(a)), len(arguments))
     study = f"study=sweep-{digest(overrides)[:8]}"
     return [*arguments[:first], study, *arguments[first:]]
+
+
+def _refuse_sweep(arguments: Sequence[str]) -> None:
+    """Refuse several values without -m where Hydra, which is told of a sweep, would not.
+
+    Raises:
+        ConfigError: If there are.
+    """
+    typed = [argument for argument in arguments if _is_override(argument)]
+    for override in OverridesParser.create().parse_overrides(typed):
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: several values want -m")
 
 
 def _multirun_first(arguments: Sequence[str]) -> list[str]:

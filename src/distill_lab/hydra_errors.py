@@ -54,8 +54,8 @@ def _sentence(error: Exception) -> str:
         return "an override ends where a value is missing; values are typed without blanks: KEY=A,B"
     if first.startswith("Error parsing override"):
         return (
-            f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, without blanks around ="
-            " and lists in quotes"
+            f"{quoted[1]}: cannot be read; an override is typed KEY=VALUE, without blanks around =;"
+            " a list, or a value with blanks, stands in quotes"
         )
     if "Could not find" in first:
         group, _, choice = quoted[-2].partition("/")

@@ -30,6 +30,7 @@ from distill_lab.types import Problem
 
 # What transformers raises of files that are not what their names say.
 _REFUSALS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_NEW = {"teacher.model": " take a new small model (teacher.model=null teacher.lr=1e-3),"}
 _LONGEST = 200  # letters; hub names have at most 96
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -235,6 +236,6 @@ def _unreachable(name: str, key: str, part: str, error: Exception) -> ModelError
         return ModelError(f"{_typed(name, key)}: the folder's {part} cannot be loaded ({first})")
     return ModelError(
         f"{_typed(name, key)}: neither a folder here nor in the hub cache, and the hub is out of"
-        " reach or does not know it; give a folder, check the name, or"
-        f" {go_online()}"
+        " reach or does not know it; give a folder, check the name,"
+        f"{_NEW.get(key, '')} or {go_online()}"
     )

@@ -22,7 +22,7 @@ def key_hint(key: str) -> str:
     """
     group, dot, inner = key.partition(".")
     roots = [str(name) for name in schema()]
-    known = closest(ALSO_A_GROUP.get(group, group), roots)
+    known = closest(ALSO_A_GROUP.get(group, group) if dot else group, roots)
     if dot and not known:
         return ""
     own = [name for name in _keys() if name.startswith(f"{known}.")] if known else []

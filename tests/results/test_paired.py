@@ -280,7 +280,7 @@ def test_few_rows_that_differ_are_counted(tmp_path: Path) -> None:
     few, many = gain(tmp_path / "few"), gain(tmp_path / "many")
     assert (few.differing, few.rough) == (2, True)
     assert (many.differing, many.rough) == (FEW, False)
-    assert in_words("accuracy", few).endswith("the rows alone; rows that tell the two apart: 2")
+    assert in_words("accuracy", few).endswith("the rows alone; they differ on 2 rows")
     assert in_words("accuracy", many).endswith("the rows alone")
     said = " ".join(notes(one(tmp_path / "few")))
     assert "rough: fewer than 10 rows tell student and baseline apart in 1 of 1 cells" in said

@@ -56,7 +56,8 @@ class Resume(pl.Callback):
 
     Args:
         every_minutes: Between two checkpoints; None for none by time.
-        every_steps: Optimizer steps between two; None for none by steps.
+        every_steps: Optimizer steps between two, or a step more at the end of an epoch; None for
+            none by steps.
 
     Raises:
         ConfigError: If a number is not above 0.
@@ -77,7 +78,7 @@ class Resume(pl.Callback):
         self._restored: dict[str, Any] | None = None
         self._keeping: dict[str, Any] | None = None
         self._asked = 0
-        self._kept_at = 0.0
+        self._kept_at, self._kept_step = 0.0, 0
         self._ask_in = self._ask_every = 1  # steps, the same in all processes
         self._agreed_at = 0.0
         self._handlers: dict[int, Any] = {}
@@ -105,6 +106,7 @@ class Resume(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals; after Lightning, which would end the training in its own way."""
         self._kept_at = self._agreed_at = time.monotonic()
+        self._kept_step = trainer.global_step
         if self.files is None or threading.current_thread() is not threading.main_thread():
             return
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -175,11 +177,12 @@ class Resume(pl.Callback):
             self.files.drop_unfinished()
         finally:
             self._keeping = None
-        self._kept_at = time.monotonic()
+        self._kept_at, self._kept_step = time.monotonic(), trainer.global_step
 
     def _agreed(self, trainer: pl.Trainer, batch_idx: int) -> tuple[int, bool]:
         """Return the signal that ends the training (0: none), and whether to keep; alike in all."""
-        steps = self.every_steps is not None and trainer.global_step % self.every_steps == 0
+        done = trainer.global_step - self._kept_step
+        steps = self.every_steps is not None and done >= self.every_steps
         if ranks.world() == 1:
             return self._asked, steps or self._late()
         self._ask_in -= 1

@@ -11,6 +11,7 @@ import yaml
 from distill_lab.errors import ConfigError
 from distill_lab.launch.folder_lock import busy, is_further_rank
 from distill_lab.launch.jobs import RESULT_FILE, TYPED, own, quoted, typed_in, without_launching
+from distill_lab.results.run_folder import what_there_is
 
 _KEY = "resume="
 _RUNS = Path("runs")
@@ -45,6 +46,8 @@ def going_on(arguments: Sequence[str]) -> list[str]:
 
 def _of(folder: Path, typed: Sequence[str]) -> list[str]:
     before = _typed(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"resume={folder}: there is no such run{what_there_is(folder)}")
     if before is None:
         raise ConfigError(f"resume={folder}: not the folder of a run (it has no {TYPED})")
     if (folder / RESULT_FILE).is_file():

@@ -108,10 +108,11 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """What is compared, in one line."""
+        """What is compared, in one line; with the study where it is set apart from another."""
+        study = f"; study {', '.join(self.studies)}: {', '.join(self.apart)}" if self.apart else ""
         return (
             f"{self.task}: teacher {self.teacher}, student {self.student}; evaluation split,"
-            f" {self.rows['evaluation']:,} rows"
+            f" {self.rows['evaluation']:,} rows{study}"
         )
 
     @property

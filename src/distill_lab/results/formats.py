@@ -76,6 +76,7 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     lines = [
         {
             "comparison": number,
+            "study": " ".join(one.studies),
             "task": one.task,
             "teacher": one.teacher,
             "student": one.student,

@@ -118,7 +118,9 @@ def in_words(metric: str, gain: Gain) -> str:
 
 
 def _rough(gain: Gain) -> str:
-    return f"; rows that tell the two apart: {gain.differing}" if gain.rough else ""
+    return (
+        f"; they differ on {gain.differing} row{'s' * (gain.differing != 1)}" if gain.rough else ""
+    )
 
 
 def fidelity_in_words(told: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -132,10 +134,9 @@ def fidelity_in_words(told: Mapping[str, Mapping[str, float]]) -> list[str]:
         text = f"the student answers {student['agreement']:.1%} of the rows like the teacher"
         if "divergence" in student:
             text += f" (divergence {student['divergence']:.4f} nats)"
-        only = (f"{student[key]:,.0f}" for key in ("only_teacher_right", "only_model_right"))
-        said.append(
-            "{}; {} rows only the teacher has right, {} only the student".format(text, *only)
-        )
+        teacher, own = (int(student[f"only_{who}_right"]) for who in ("teacher", "model"))
+        rows = f"{teacher:,} row{'s' * (teacher != 1)}"
+        said.append(f"{text}; {rows} only the teacher has right, {own:,} only the student")
     if "rmse_to_teacher" in student:
         said.append(
             f"the student's answers are {student['rmse_to_teacher']:.4f} (rmse) off the teacher's"

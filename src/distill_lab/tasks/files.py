@@ -42,7 +42,7 @@ def read_table(path: Path) -> pd.DataFrame:
         ".json": lambda: _read_json_lines(path),
         ".parquet": lambda: _read_parquet(path),
     }
-    check_row_file(path)
+    check_row_file(path, "; rows need columns with names")
     return _read(path, readers[path.suffix])
 
 
@@ -138,7 +138,7 @@ def _unreadable(path: Path, reason: str) -> str:
     if many:
         return (
             f"{path}, line {many[2]}: {many[3]} columns where the header has {many[1]}; put a text"
-            " that holds the separator in quotes"
+            " that holds the separator in quotes, and the names of the columns into the first line"
         )
     opened = re.search(r"EOF inside string starting at row (\d+)", reason)
     if opened:

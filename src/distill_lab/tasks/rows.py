@@ -186,7 +186,8 @@ def drawn_part(rows: int, fraction: float, at_most: int | None = None) -> tuple[
     size = size if at_most is None else min(size, at_most)
     if not 0 < size < rows:
         raise DataError(
-            f"{rows} rows cannot be divided by a share of {fraction}: one part is empty"
+            f"{rows} rows cannot be divided by a share of {fraction}: one part is empty; give more"
+            " rows, or another share (task.selection, task.evaluation)"
         )
     order = np.random.default_rng(0).permutation(rows)
     return np.sort(order[size:]), np.sort(order[:size])

@@ -96,7 +96,9 @@ def _gain(line: Line) -> str:
     one = " One seed tells nothing of the seeds: the interval is that of the rows alone." if (
         gain.seeds == 1
     ) else ""  # fmt: skip
-    rough = f" Rows that tell the two apart: {gain.differing}." if gain.rough else ""
+    rough = (
+        f" They differ on {gain.differing} row{'s' * (gain.differing != 1)}." if gain.rough else ""
+    )
     return (
         f"Its gain over the baseline of the same seeds is {gain.mean:+.4f}, 95 % interval"
         f" {gain.low:+.4f} to {gain.high:+.4f}: {_VERDICTS[gain.verdict]}.{one}{rough}"
