@@ -166,6 +166,44 @@ def test_ctrl_c_keeps_the_step_at_which_it_comes(
     same(whole, tmp_path)
 
 
+def test_a_student_that_is_trained_waits_for_the_run_to_go_on(
+    encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def ended(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distill_lab.run.train_baseline", ended)
+        with pytest.raises(KeyboardInterrupt):
+            here(encoder, rows_file, tmp_path)
+    left = sorted(path.name for path in (tmp_path / "run" / FOLDER).iterdir())
+    assert left == ["finished.ckpt", "finished.json"]
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(Distillation, "training_step", ended)  # nothing is trained again
+        here(encoder, rows_file, tmp_path)
+    assert "student: trained already, by an earlier try" in caplog.text
+    same(whole, tmp_path)
+
+
+def test_a_trained_student_that_is_damaged_is_trained_again(
+    encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distill_lab.run.train_baseline", ended)
+        with pytest.raises(KeyboardInterrupt):
+            here(encoder, rows_file, tmp_path)
+    kept = tmp_path / "run" / FOLDER / "finished.ckpt"
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.write_bytes(content)
+    here(encoder, rows_file, tmp_path)
+    same(whole, tmp_path)
+
+
 class Told(Exception):
     """In place of the signal by which a process ends."""
 

@@ -1,8 +1,10 @@
 """How far a training has come, on disk: two checkpoints, of which the newer complete one counts.
 
-A checkpoint is written under another name and renamed, then a note beside it tells its checksum
-and what it belongs to; without the note it counts for nothing. The one before goes last. So a
-process may be killed at any moment.
+When it has ended, what has come of it stands in their place until the run has ended, too.
+
+A checkpoint is written under another name and renamed, then a note beside it tells its checksum and
+what it belongs to; without the note it counts for nothing. The one before goes last. So a process
+may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from distill_lab.store import checksum, write_atomically
 log = logging.getLogger(__name__)
 FOLDER = "progress"
 _KEPT = 2
-_UNFINISHED = "unfinished.tmp"
+_UNFINISHED, _FINISHED = "unfinished.tmp", "finished.ckpt"
 
 
 class ProgressFiles:
@@ -43,16 +45,25 @@ class ProgressFiles:
         A damaged one is told, and the one before taken.
         """
         for file in self._noted():
-            note = _note(file)
-            if note.get("key") != self.key:
-                continue
-            fault = _fault(file, str(note.get("checksum")))
-            if fault:
-                log.warning("%s: damaged (%s); the one before is taken, if any", file, fault)
-                continue
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            return file, content
+            content = self._content(file)
+            if content is not None:
+                return file, content
         return None
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return what `finish` has kept, None if there is nothing or it is damaged."""
+        return self._content(self.folder / _FINISHED)
+
+    def _content(self, file: Path) -> dict[str, Any] | None:
+        note = _note(file)
+        if note.get("key") != self.key:
+            return None
+        fault = _fault(file, str(note.get("checksum")))
+        if fault:
+            log.warning("%s: damaged (%s); the one before is taken, if any", file, fault)
+            return None
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        return content
 
     def write(self, step: int, save: Callable[[Path], None], first: bool = True) -> None:
         """Keep a new checkpoint, and the one before.
@@ -68,14 +79,26 @@ class ProgressFiles:
         save(work)
         if not first:
             return
+        self._put(work, self.folder / f"step-{step:09d}.ckpt")
+        _delete(self._noted()[_KEPT:])
+
+    def finish(self, save: Callable[[Path], None]) -> None:
+        """Keep what has come of the training, in place of its checkpoints.
+
+        Args:
+            save: Writes it to the file that it is given.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        work = self.folder / _UNFINISHED
+        save(work)
+        self._put(work, self.folder / _FINISHED)
+        _delete(self._noted())
+
+    def _put(self, work: Path, file: Path) -> None:
         _to_disk(work)
-        file = self.folder / f"step-{step:09d}.ckpt"
         note = {"key": self.key, "checksum": checksum(work)}
         work.replace(file)
         write_atomically(_beside(file), json.dumps(note) + "\n")
-        for old in self._noted()[_KEPT:]:
-            _beside(old).unlink()
-            old.unlink(missing_ok=True)
 
     def drop_unfinished(self) -> None:
         """Delete what could not be written to its end."""
@@ -85,6 +108,12 @@ class ProgressFiles:
         """Return the checkpoints that have a note, the newest first."""
         notes = sorted(self.folder.glob("step-*.json"), reverse=True)
         return [note.with_suffix(".ckpt") for note in notes]
+
+
+def _delete(files: list[Path]) -> None:
+    for file in files:
+        _beside(file).unlink()
+        file.unlink(missing_ok=True)
 
 
 def _beside(file: Path) -> Path:

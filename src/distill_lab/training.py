@@ -32,6 +32,7 @@ from distill_lab.progress_files import FOLDER, ProgressFiles
 from distill_lab.sharding import strategy
 from distill_lab.tasks import Data
 from distill_lab.tasks.batching import Beside, scoring_batches, training_batches
+from distill_lab.trained_already import keep_trained, trained_already
 from distill_lab.types import Batch
 from distill_lab.under_lightning import Unwatched, interruptible, memory_unfilled, quiet
 
@@ -78,7 +79,13 @@ def fit(
             callbacks=[*(build(node) for node in budget.callbacks.values()), meter],
         )
         device = trainer.strategy.root_device
-        earlier = _earlier(trainer, out_dir, key, name)
+        keeper = next((c for c in trainer.callbacks if isinstance(c, Resume)), None)  # type: ignore[attr-defined]
+        # Processes that torchrun has started each have a folder by their own clock.
+        files = ProgressFiles(Path(ranks.by_first(lambda: str(out_dir.absolute() / FOLDER))), key)
+        known = keeper and trained_already(files, module, loggers, name)
+        if known:
+            return known
+        earlier = _earlier(keeper, files, out_dir, name)
         batch_size = _batch_size(module, data, budget, trainer, earlier, name)
         pl.seed_everything(budget.seed, verbose=False)
         torch.manual_seed(budget.seed + 1_000_003 * rank)  # each process drops out other units
@@ -105,7 +112,7 @@ def fit(
         _load_best(trainer, module)
         module.float()  # which a precision such as bf16-true has changed in place
     examples = sum(ranks.gathered(meter.examples))
-    return Cost(
+    cost = Cost(
         round(meter.wall, 3),
         examples,
         round(examples / max(meter.seconds, 1e-9), 2),
@@ -114,6 +121,9 @@ def fit(
         meter.sign * meter.best if meter.best_epoch else None,
         batch_size,
     )
+    if keeper:
+        keep_trained(files, module, loggers, cost, name)
+    return cost
 
 
 def forget(out_dir: Path) -> None:
@@ -166,12 +176,11 @@ def _in_memory(
     return building(what, fewer, *half, "trainer.precision=bf16-mixed")
 
 
-def _earlier(trainer: pl.Trainer, out_dir: Path, key: str, name: str) -> Earlier | None:
+def _earlier(
+    keeper: Resume | None, files: ProgressFiles, out_dir: Path, name: str
+) -> Earlier | None:
     """Return what an earlier try has kept last; without that, what it left is deleted."""
-    keeper = next((c for c in trainer.callbacks if isinstance(c, Resume)), None)  # type: ignore[attr-defined]
-    # Processes that torchrun has started each have a folder by their own clock.
-    folder = Path(ranks.by_first(lambda: str(out_dir.absolute() / FOLDER)))
-    found = keeper and keeper.prepare(ProgressFiles(folder, key), name)
+    found = keeper and keeper.prepare(files, name)
     if not found:
         if ranks.rank() == 0:
             forget(out_dir)
