@@ -101,7 +101,7 @@ def test_qqp_has_rows_without_text(home: Path, encoder: Path, tmp_path: Path) ->
         "task.max_length=32", "trainer.max_steps=2", "trainer.accelerator=cpu",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    assert "2 rows are incomplete and left out" in answer.stderr
+    assert "incomplete rows left out: 2" in answer.stderr
     result = Result.read(tmp_path / "run" / "result.json")
     assert result.rows == {"train": 178, "selection": 20, "evaluation": 38}
 

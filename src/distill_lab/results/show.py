@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -36,8 +35,7 @@ def console(*, error: bool = False) -> Console:
     if terminal.is_terminal:
         return terminal
     trimmed = cast("IO[str]", _Trimmed(sys.stderr if error else sys.stdout))
-    width = os.environ.get("COLUMNS", "")
-    return Console(file=trimmed, width=int(width) if width.isdecimal() else _WIDE)
+    return Console(file=trimmed, width=_WIDE)
 
 
 class _Trimmed:
