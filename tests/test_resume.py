@@ -166,17 +166,24 @@ def test_ctrl_c_keeps_the_step_at_which_it_comes(
     same(whole, tmp_path)
 
 
+def ended(*_: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def ended_before_the_baseline(
+    model: Path, rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("distill_lab.run.train_baseline", ended)
+        with pytest.raises(KeyboardInterrupt):
+            here(model, rows, folder)
+
+
 def test_a_student_that_is_trained_waits_for_the_run_to_go_on(
     encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    def ended(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill_lab.run.train_baseline", ended)
-        with pytest.raises(KeyboardInterrupt):
-            here(encoder, rows_file, tmp_path)
+    ended_before_the_baseline(encoder, rows_file, tmp_path, monkeypatch)
     left = sorted(path.name for path in (tmp_path / "run" / FOLDER).iterdir())
     assert left == ["finished.ckpt", "finished.json"]
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
@@ -189,13 +196,7 @@ def test_a_student_that_is_trained_waits_for_the_run_to_go_on(
 def test_a_trained_student_that_is_damaged_is_trained_again(
     encoder: Path, rows_file: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ended(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill_lab.run.train_baseline", ended)
-        with pytest.raises(KeyboardInterrupt):
-            here(encoder, rows_file, tmp_path)
+    ended_before_the_baseline(encoder, rows_file, tmp_path, monkeypatch)
     kept = tmp_path / "run" / FOLDER / "finished.ckpt"
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 1

@@ -17,7 +17,7 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from distill_lab import ranks
 from distill_lab.config import build
-from distill_lab.errors import ConfigError, UsageError, first_line
+from distill_lab.errors import ConfigError, UsageError, first_line, refuse
 from distill_lab.guards import tell_slow_precision
 from distill_lab.sharding import check_division, check_strategy, strategy
 from distill_lab.under_lightning import quiet
@@ -160,9 +160,8 @@ def check_budget(budget: Budget) -> tuple[int, int]:
     Raises:
         ConfigError: If Lightning refuses a value, or needs processes that are not started.
     """
-    for name in ("max_epochs", "max_steps"):
-        if budget.trainer.get(name) == 0:  # Lightning would leave the models as they are
-            raise ConfigError(f"trainer.{name}=0: at least 1 is needed")
+    limits = ("max_epochs", "max_steps")  # at 0 Lightning would leave the models as they are
+    refuse({f"trainer.{n}=0: at least 1 is needed": budget.trainer.get(n) == 0 for n in limits})
     check_strategy(budget.trainer, budget.callbacks)
     devices = budget.trainer.get("devices")
     if isinstance(devices, int) and devices > _DEVICES:  # Lightning makes a list of them

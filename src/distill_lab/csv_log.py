@@ -88,8 +88,7 @@ class CsvLog(CSVLogger):
         lines = self._file.read_text("utf-8").splitlines(keepends=True) if mark else []
         if lines:
             write_atomically(self._file, "".join(lines[: mark + 1]))
-            for line in csv.DictReader(lines[: mark + 1]):
-                self._last = int(line.get("step") or self._last)
+            self._last = int(list(csv.DictReader(lines[: mark + 1]))[-1]["step"])
         self._begin(keep=bool(mark))
 
     def _begin(self, keep: bool) -> None:

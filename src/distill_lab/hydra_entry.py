@@ -169,12 +169,12 @@ def _of_further_rank() -> list[str]:
 
 def _named_sweep(arguments: Sequence[str]) -> list[str]:
     """Give a sweep without a name one that the same line gives again; studies name themselves."""
-    if _is_dry(arguments) and not any(flag in arguments for flag in _MULTIRUN):
-        _refuse_sweep(arguments)
+    several = any(flag in arguments for flag in _MULTIRUN)
+    if _is_dry(arguments) and not several and not _varies(arguments):
         return ["-m", *arguments]  # a sweep of one job makes no folder
     keys = [argument.lstrip("+").partition("=")[0] for argument in arguments]
     named = "study" in keys or "experiments" in keys
-    if named or not any(flag in arguments for flag in _MULTIRUN):
+    if named or not several:
         return list(arguments)
     given = without_launching([a for a in arguments if a not in _MULTIRUN])
     overrides = sorted(a for a in given if not _HOW_MUCH.match(a))
@@ -184,16 +184,10 @@ def _named_sweep(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:first], study, *arguments[first:]]
 
 
-def _refuse_sweep(arguments: Sequence[str]) -> None:
-    """Refuse several values without -m where Hydra, which is told of a sweep, would not.
-
-    Raises:
-        ConfigError: If there are.
-    """
+def _varies(arguments: Sequence[str]) -> bool:
+    """Whether some override has several values, which without -m Hydra refuses of a run."""
     typed = [argument for argument in arguments if _is_override(argument)]
-    for override in OverridesParser.create().parse_overrides(typed):
-        if override.is_sweep_override():
-            raise ConfigError(f"{override.input_line}: several values want -m")
+    return any(one.is_sweep_override() for one in OverridesParser.create().parse_overrides(typed))
 
 
 def _multirun_first(arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from distill_lab import ranks
-from distill_lab.callbacks.resume import GoesOn
+from distill_lab.callbacks.resume import go_on, marked
 from distill_lab.errors import first_line
 from distill_lab.meter import Cost
 from distill_lab.modules.base import TrainedModel
@@ -36,9 +36,7 @@ def trained_already(
     if found is None:
         return None
     module.load_state_dict(found["state_dict"])
-    for logger, mark in zip(loggers, found["marks"], strict=True):
-        if isinstance(logger, GoesOn):
-            logger.go_on(mark)
+    go_on(loggers, found["marks"])
     log.info("%s: trained already, by an earlier try", name)
     return Cost(**found["cost"])
 
@@ -55,7 +53,7 @@ def keep_trained(
         cost: What the training took.
         name: "teacher", "student" or "baseline", for the log.
     """
-    marks = [each.mark() if isinstance(each, GoesOn) else None for each in loggers]
+    marks = marked(loggers)
     if ranks.rank() == 0:
         content = {"state_dict": module.state_dict(), "cost": cost.plain(), "marks": marks}
         try:

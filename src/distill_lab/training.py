@@ -20,7 +20,7 @@ from distill_lab import ranks
 from distill_lab.better import sign
 from distill_lab.budget import Budget, mixed_precision
 from distill_lab.callbacks import Resume
-from distill_lab.callbacks.resume import GoesOn
+from distill_lab.callbacks.resume import go_on
 from distill_lab.config import build
 from distill_lab.errors import ConfigError
 from distill_lab.fitting_rows import fitting_rows
@@ -192,9 +192,7 @@ def _earlier(
 def _go_on(trainer: pl.Trainer, batches: DataLoader[Batch], earlier: Mapping[str, Any]) -> None:
     """Tell batches and loggers where an earlier try stopped."""
     batches.batch_sampler.go_on(earlier["epoch"], earlier["batches"])  # type: ignore[union-attr]
-    for logger, mark in zip(trainer.loggers, earlier["marks"], strict=True):
-        if isinstance(logger, GoesOn):
-            logger.go_on(mark)
+    go_on(trainer.loggers, earlier["marks"])
 
 
 def _strategy(budget: Budget, module: TrainedModel) -> Any:

@@ -36,6 +36,7 @@ from distill_lab.bench.turns import (
 from distill_lab.errors import ConfigError, DataError, UsageError, did_you_mean
 from distill_lab.evaluation import shown
 from distill_lab.launch.progress import in_words
+from distill_lab.results.figures import number_of
 from distill_lab.results.show import console
 from distill_lab.serving.served import open_run
 from distill_lab.store import Store
@@ -200,7 +201,7 @@ def _foretold(turns: Iterable[int], count: int) -> Iterator[int]:
     for turn in turns:
         if turn == 1:
             minutes = (time.monotonic() - begun) * (count - 1) / 60
-            told = f"bench: {count - 1} more round{'s' * (count > 2)}, {in_words(minutes)}"
+            told = f"bench: {number_of(count - 1, 'more round')}, {in_words(minutes)}"
             few = "" if count <= _FEW else f" (--repetitions={_FEW} takes fewer)"
             console(error=True).print(told + few, highlight=False, markup=False)
         yield turn

@@ -54,11 +54,11 @@ def explained(report: Report) -> list[str]:
 def as_table(report: Report) -> RenderableType:
     """Return two tables for the terminal: what models take, and how fast they are."""
     takes = _table("what it takes", _TAKES)
-    speed = _table("how fast it answers", _speeds(report))
+    speeds = _speeds(report)
+    speed = _table("how fast it answers", speeds)
     for line in report.lines:
         takes.add_row(Text(line.entry.model), line.entry.form, *_taken(line.entry))
-        fast = _fast(line)[: len(_speeds(report))]
-        speed.add_row(Text(line.entry.model), line.entry.form, *fast)
+        speed.add_row(Text(line.entry.model), line.entry.form, *_fast(line)[: len(speeds)])
     said = [Text(text) for text in explained(report)]
     return Group(Text(setting(report)), Text(), takes, speed, *said)
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -45,6 +45,18 @@ class GoesOn(Protocol):
 
     def go_on(self, mark: Any) -> None:
         """Forget what was written after a mark."""
+
+
+def marked(loggers: Iterable[Any]) -> list[Any]:
+    """Return where loggers stand; None for one that cannot go on."""
+    return [each.mark() if isinstance(each, GoesOn) else None for each in loggers]
+
+
+def go_on(loggers: Iterable[Any], marks: Iterable[Any]) -> None:
+    """Let loggers forget what they have written after their marks."""
+    for logger, mark in zip(loggers, marks, strict=True):
+        if isinstance(logger, GoesOn):
+            logger.go_on(mark)
 
 
 class Resume(pl.Callback):
@@ -160,9 +172,7 @@ class Resume(pl.Callback):
             "epoch": trainer.current_epoch,
             "batches": batches,
             "batch_size": trainer.train_dataloader.batch_sampler.batch_size,
-            "marks": [
-                each.mark() if isinstance(each, GoesOn) else None for each in trainer.loggers
-            ],
+            "marks": marked(trainer.loggers),
         }
         try:
             self.files.write(

@@ -11,10 +11,9 @@ import yaml
 from distill_lab.errors import ConfigError
 from distill_lab.launch.folder_lock import busy, is_further_rank
 from distill_lab.launch.jobs import RESULT_FILE, TYPED, own, quoted, typed_in, without_launching
-from distill_lab.results.run_folder import what_there_is
+from distill_lab.results.run_folder import RUNS, what_there_is
 
 _KEY = "resume="
-_RUNS = Path("runs")
 _DEEPEST = 3  # folders below it, for a study may be named `group/part`
 _BY_TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.\d{6}")
 
@@ -71,7 +70,7 @@ def _placed(argument: str) -> bool:
 def _unfinished() -> Iterator[Path]:
     """Give the folders of single runs, which are named by their time, that have no result."""
     for depth in range(1, _DEEPEST + 1):
-        for folder in _RUNS.glob("/".join("*" * depth)):
+        for folder in RUNS.glob("/".join("*" * depth)):
             if _BY_TIME.fullmatch(folder.name) and not (folder / RESULT_FILE).is_file():
                 yield folder
 

@@ -11,7 +11,8 @@ from distill_lab.results.result import FILE, FINISHED, Result
 
 ORIGIN = "run.json"
 """In an exported folder, the result of the run that it comes from."""
-_RUNS = Path("runs")
+RUNS = Path("runs")
+"""Where runs lie, below the working folder."""
 _SHOWN = 8  # names that are told
 
 
@@ -58,7 +59,7 @@ def what_there_is(path: Path) -> str:
     """
     there = next((parent for parent in path.parents if os.path.isdir(parent)), Path())
     missing = path.relative_to(there).parts[:1] if path.is_relative_to(there) else ()
-    there = _RUNS if there == Path() else there
+    there = RUNS if there == Path() else there
     if there == Path(there.anchor):  # of the whole machine
         return ""
     names = list[str]()

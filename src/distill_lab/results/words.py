@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from distill_lab.results.compare import Comparison
-from distill_lab.results.figures import level
+from distill_lab.results.figures import level, number_of
 from distill_lab.results.gains import ALIKE, FEW, MCNEMAR, Gain
 from distill_lab.results.inference import LEVEL
 from distill_lab.results.published import Figure
@@ -118,9 +118,7 @@ def in_words(metric: str, gain: Gain) -> str:
 
 
 def _rough(gain: Gain) -> str:
-    return (
-        f"; they differ on {gain.differing} row{'s' * (gain.differing != 1)}" if gain.rough else ""
-    )
+    return f"; they differ on {number_of(gain.differing or 0, 'row')}" if gain.rough else ""
 
 
 def fidelity_in_words(told: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -56,6 +56,7 @@ def read_glue_tsv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFr
     Raises:
         DataError: As `read_table`.
     """
+    check_row_file(path)
     table = _read(
         path,
         lambda: pd.read_csv(
@@ -113,8 +114,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    if not os.path.isfile(path):  # false, too, for a name that no file can have
-        raise DataError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:

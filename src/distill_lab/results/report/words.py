@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from distill_lab.results.compare import Comparison, Line
+from distill_lab.results.figures import number_of
 from distill_lab.results.gains import ALIKE
 from distill_lab.results.report.figure import Entry, Grid
 from distill_lab.results.report.study import Study, gained, named, score, seeds, short
@@ -96,9 +97,7 @@ def _gain(line: Line) -> str:
     one = " One seed tells nothing of the seeds: the interval is that of the rows alone." if (
         gain.seeds == 1
     ) else ""  # fmt: skip
-    rough = (
-        f" They differ on {gain.differing} row{'s' * (gain.differing != 1)}." if gain.rough else ""
-    )
+    rough = f" They differ on {number_of(gain.differing or 0, 'row')}." if gain.rough else ""
     return (
         f"Its gain over the baseline of the same seeds is {gain.mean:+.4f}, 95 % interval"
         f" {gain.low:+.4f} to {gain.high:+.4f}: {_VERDICTS[gain.verdict]}.{one}{rough}"
